@@ -1,0 +1,95 @@
+# The front door. Needs git and make; `make deps` brings the rest.
+#
+#   make deps      prints and runs the apt command for what is missing
+#   make build     the release into build/
+#   make demo      trains on real data and shows the table of micro-batches
+#   make test      every test; last line 'N passed, N failed, N skipped'
+#   make install   PREFIX (default /usr/local) and DESTDIR
+#   make asan, tsan, lint, fuzz, bench      for who changes the code
+#
+# NO_DEPS=1 leaves the system's packages alone. JOBS sets how many compile at once.
+BUILD = build
+PREFIX = /usr/local
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+FUZZ_SECONDS = 600
+PYTHON = python3
+
+PACKAGES = gcc libc6-dev cmake pkg-config python3 libyaml-dev libjansson-dev zlib1g-dev libxxhash-dev \
+           libcmocka-dev libmpfr-dev librandom123-dev dataset-fashion-mnist
+LINT_PACKAGES = clang-tidy cppcheck
+FUZZ_PACKAGES = clang
+
+MAKEFLAGS += --no-print-directory
+.PHONY: all deps build demo test install asan tsan lint fuzz bench clean
+all: build
+
+# $(call need,packages): installs those that are missing, saying so first.
+define need
+	@if [ -n "$(NO_DEPS)" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then \
+	    echo "No apt here; these must be installed, by Debian's names: $(1)"; exit 0; \
+	fi; \
+	missing=; for p in $(1); do \
+	    dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | grep -qx installed || missing="$$missing $$p"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+	echo "$${sudo:+sudo }apt-get update && $${sudo:+sudo }apt-get install -y --no-install-recommends$$missing"; \
+	if [ -n "$$sudo" ] && ! command -v sudo >/dev/null; then \
+	    echo "Not root and no sudo: run that command as root, then this again (NO_DEPS=1 skips it)."; exit 1; \
+	fi; \
+	$$sudo apt-get update -q && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends$$missing
+endef
+
+deps:
+	$(call need,$(PACKAGES))
+
+# CMake runs again by itself when a file appears or the description changes.
+$(BUILD)/CMakeCache.txt:
+	cmake -S . -B $(BUILD) -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+
+build: deps
+	@$(MAKE) $(BUILD)/CMakeCache.txt
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build
+	$(BUILD)/accrue demo
+
+test: build
+	@cmake --build $(BUILD) -j $(JOBS) --target tests
+	@$(PYTHON) tests/run.py --build $(BUILD)
+
+install: build
+	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null
+	@DESTDIR=$(DESTDIR) cmake --install $(BUILD)
+
+# Memory and undefined behaviour: every C test. Threads: those that share work.
+asan: deps
+	cmake -S . -B build-asan -DCMAKE_BUILD_TYPE=Debug -DACR_SANITIZE=address
+	@cmake --build build-asan -j $(JOBS) --target all tests
+	@$(PYTHON) tests/run.py --build build-asan unit property golden fault fuzz
+
+tsan: deps
+	cmake -S . -B build-tsan -DCMAKE_BUILD_TYPE=Debug -DACR_SANITIZE=thread
+	@cmake --build build-tsan -j $(JOBS) --target all tests
+	@$(PYTHON) tests/run.py --build build-tsan thread
+
+lint: deps
+	$(call need,$(LINT_PACKAGES))
+	@$(MAKE) $(BUILD)/CMakeCache.txt
+	@tests/lint.sh $(BUILD)
+
+fuzz: deps
+	$(call need,$(FUZZ_PACKAGES))
+	cmake -S . -B build-fuzz -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DACR_FUZZ=ON
+	@cmake --build build-fuzz -j $(JOBS) --target tests
+	@$(PYTHON) tests/run_fuzz.py --build build-fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
+bench: build
+	@cmake --build $(BUILD) -j $(JOBS) --target benches
+	@set -e; for b in bench/*.c; do $(BUILD)/bench/$$(basename $$b .c); done
+	@set -e; for b in bench/*.py; do [ ! -e $$b ] || ACCRUE=$(BUILD)/accrue $(PYTHON) $$b; done
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz build-ci
