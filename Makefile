@@ -11,6 +11,7 @@
 BUILD = build
 PREFIX = /usr/local
 JOBS := $(shell nproc 2>/dev/null || echo 2)
+# Seconds for each fuzz target; FUZZ="npy yaml" picks some.
 FUZZ_SECONDS = 600
 PYTHON = python3
 
@@ -84,7 +85,12 @@ fuzz: deps
 	$(call need,$(FUZZ_PACKAGES))
 	cmake -S . -B build-fuzz -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DACR_FUZZ=ON
 	@cmake --build build-fuzz -j $(JOBS) --target tests
-	@$(PYTHON) tests/run_fuzz.py --build build-fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+	@set -e; for t in $(or $(FUZZ),$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))); do \
+	    mkdir -p build-fuzz/corpus/$$t build-fuzz/found; \
+	    echo "== $$t, $(FUZZ_SECONDS) s"; \
+	    build-fuzz/tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
+	        -print_final_stats=1 -artifact_prefix=build-fuzz/found/$$t- build-fuzz/corpus/$$t tests/fuzz/corpus/$$t; \
+	done
 
 bench: build
 	@cmake --build $(BUILD) -j $(JOBS) --target benches

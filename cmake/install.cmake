@@ -25,6 +25,8 @@ write_basic_package_version_file(accrue-config-version.cmake COMPATIBILITY SameM
 install(FILES ${PROJECT_BINARY_DIR}/accrue-config.cmake ${PROJECT_BINARY_DIR}/accrue-config-version.cmake
   DESTINATION ${package_folder})
 
+# The pkg-config files name the prefix by their own place, so that the tree can be moved.
+file(RELATIVE_PATH acr_up ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 foreach(name accrue accrue_io)
   configure_file(cmake/${name}.pc.in ${name}.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

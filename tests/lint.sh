@@ -1,0 +1,40 @@
+#!/bin/sh
+# clang-tidy and cppcheck over src/. BUILD holds compile_commands.json.
+#
+#     tests/lint.sh BUILD
+#
+# Prints 'ok' or 'not ok' for each tool and counts at the end, as tests/run.py does.
+cd "$(dirname "$0")/.." || exit 1
+build=${1:-build}
+failed=0
+passed=0
+
+check() {
+    name=$1
+    shift
+    if ! command -v "$name" >/dev/null; then
+        echo "not ok $name: not installed"
+        failed=$((failed + 1))
+    elif "$@"; then
+        echo "ok $name"
+        passed=$((passed + 1))
+    else
+        echo "not ok $name"
+        failed=$((failed + 1))
+    fi
+}
+
+tidy() {
+    find src -name '*.c' | sort | xargs -P 2 -n 3 clang-tidy -p "$build" --quiet 2>/dev/null
+}
+
+cpp() {
+    cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+        --suppress=missingIncludeSystem --suppressions-list=tests/lint_cppcheck.txt -j 2 -Isrc -Iinclude \
+        -D__x86_64__ -D__GNUC__ src
+}
+
+check clang-tidy tidy
+check cppcheck cpp
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Compares what a build of tests/one_hash.c prints with tests/golden/one_hash.txt.
+
+    tests/one_hash.py COMMAND [ARG ...]        for example: qemu-aarch64 build-aarch64/one_hash
+"""
+import os, subprocess, sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GOLDEN = os.path.join(HERE, "golden/one_hash.txt")
+
+
+def main():
+    for f in (os.path.join(HERE, "one_hash.c"), GOLDEN):
+        if not os.path.exists(f):
+            print(f"skip one_hash: {os.path.relpath(f, os.path.dirname(HERE))} does not exist")
+            return 0
+    want = open(GOLDEN).read().split("\n")
+    p = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE)
+    got = p.stdout.decode().split("\n")
+    if p.returncode == 0 and got == want:
+        print("ok one_hash")
+        return 0
+    for g, w in zip(got, want):
+        if g != w:
+            print(f"printed  {g}\nexpected {w}")
+    print(f"not ok one_hash: exit {p.returncode}, other lines than {GOLDEN}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
