@@ -1,0 +1,164 @@
+/* gemm_tile.h: the inner kernels: a tile of C in registers over a run of depths.
+ *
+ * Invariant: every element of the tile is its own chain, one fma per depth in
+ * ascending order, from what the start says; lanes and registers never meet.
+ *
+ * The rows of A are read by broadcast through two strides, so one kernel serves
+ * A as it lies (either way round) and A packed. Packing, blocking and the choice
+ * of a tile are gemm_f32.c's. */
+#ifndef ACR_GEMM_TILE_H
+#define ACR_GEMM_TILE_H
+
+#include "kernel/cpu/gemm_vec.h"
+#include "kernel/kernel.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+struct tile {
+    int64_t k;
+    const float *a;
+    int64_t a_row, a_col;
+    const float *b;
+    int64_t b_row;   /* from one depth to the next */
+    int64_t b_panel; /* from one panel to the next, where the tile has several */
+    float *c;
+    int64_t c_row;
+    const float *c_next; /* the tile that comes next, fetched ahead */
+    enum acr_start start;
+    const float *row;
+    vmask last; /* masked tiles: the lanes of the last vector */
+};
+
+enum { AHEAD = 16 /* depths of B fetched ahead of their use */ };
+
+/* Addresses ahead may lie past the end of what they walk: they are integers. */
+INLINE void fetch_ahead(const float *p, int64_t floats)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)floats * sizeof(float)), 0, 3);
+}
+
+INLINE vec load_lanes(bool masked, vmask m, const float *p)
+{
+    return masked ? v_load_first(m, p) : v_load(p);
+}
+
+INLINE void tile_start(int rows, int width, bool masked, const struct tile *t, vec acc[MR][4 * NV])
+{
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        UNROLL
+        for (int v = 0; v < width; v++) {
+            bool part = masked && v == width - 1;
+            if (t->start == ACR_START_C)
+                acc[i][v] = load_lanes(part, t->last, t->c + i * t->c_row + v * V);
+            else if (t->start == ACR_START_ROW)
+                acc[i][v] = load_lanes(part, t->last, t->row + v * V);
+            else
+                acc[i][v] = v_zero();
+        }
+    }
+}
+
+/* rows x width vectors, constants where it is inlined. Few rows keep A in
+ * registers and take B from memory; many rows the other way round. */
+INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
+{
+    enum { STEP = 3 };
+    vec acc[MR][4 * NV];
+    const float *a[(MR + STEP - 1) / STEP];
+    const float *b = t->b;
+    const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, b_panel = t->b_panel;
+    tile_start(rows, width, masked, t, acc);
+    UNROLL
+    for (int i = 0; i < rows; i += STEP)
+        a[i / STEP] = t->a + i * a_row;
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        UNROLL
+        for (int v = 0; v < width; v += 16 / V)
+            fetch_ahead(t->c_next, i * t->c_row + v * V);
+    }
+    for (int64_t p = t->k; p > 0; p--) {
+        UNROLL
+        for (int v = 0; v < width; v += 16 / V)
+            fetch_ahead(b + v / NV * b_panel + v % NV * V, AHEAD * b_row);
+        if (width > rows) {
+            vec x[MR];
+            UNROLL
+            for (int i = 0; i < rows; i++)
+                x[i] = v_splat(a[i / STEP] + i % STEP * a_row);
+            UNROLL
+            for (int v = 0; v < width; v++) {
+                vec y = load_lanes(masked && v == width - 1, t->last, b + v / NV * b_panel + v % NV * V);
+                UNROLL
+                for (int i = 0; i < rows; i++)
+                    acc[i][v] = v_fma(x[i], y, acc[i][v]);
+            }
+        } else {
+            vec y[4 * NV];
+            UNROLL
+            for (int v = 0; v < width; v++)
+                y[v] = load_lanes(masked && v == width - 1, t->last, b + v / NV * b_panel + v % NV * V);
+            UNROLL
+            for (int i = 0; i < rows; i++) {
+                vec x = v_splat(a[i / STEP] + i % STEP * a_row);
+                UNROLL
+                for (int v = 0; v < width; v++)
+                    acc[i][v] = v_fma(x, y[v], acc[i][v]);
+            }
+        }
+        UNROLL
+        for (int i = 0; i < rows; i += STEP)
+            a[i / STEP] += a_col;
+        b += b_row;
+    }
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        UNROLL
+        for (int v = 0; v < width; v++) {
+            float *c = t->c + i * t->c_row + v * V;
+            if (masked && v == width - 1)
+                v_store_first(t->last, c, acc[i][v]);
+            else
+                v_store(c, acc[i][v]);
+        }
+    }
+}
+
+typedef void tile_fn(const struct tile *t);
+
+#define TILE_NAME(rows, width, kind) tile_##rows##x##width##kind
+#define TILE(rows, width, kind, vectors, masked) \
+    static void TILE_NAME(rows, width, kind)(const struct tile *t) { tile_run(rows, vectors, masked, t); }
+#define TILE_ONE(rows) TILE(rows, 1, panel, NV, false)
+#define TILE_TWO(rows) TILE(rows, 2, panel, 2 * NV, false)
+#define TILE_FOUR(rows) TILE(rows, 4, panel, 4 * NV, false)
+#define TILE_PART_1(rows) TILE(rows, 1, part, 1, true)
+#define TILE_PART_2(rows) TILE(rows, 2, part, 2, true)
+#define TILE_PART_3(rows) TILE(rows, 3, part, 3, true)
+#define TILE_PART_4(rows) TILE(rows, 4, part, 4, true)
+#define TILE_PARTS(width) ROWS_ALL(TILE_PART_##width)
+ROWS_ALL(TILE_ONE)
+ROWS_TWO(TILE_TWO)
+ROWS_FOUR(TILE_FOUR)
+WIDTHS(TILE_PARTS)
+
+#define ENTRY_ONE(rows) [rows] = TILE_NAME(rows, 1, panel),
+#define ENTRY_TWO(rows) [rows] = TILE_NAME(rows, 2, panel),
+#define ENTRY_FOUR(rows) [rows] = TILE_NAME(rows, 4, panel),
+#define ENTRY_PART_1(rows) [rows] = TILE_NAME(rows, 1, part),
+#define ENTRY_PART_2(rows) [rows] = TILE_NAME(rows, 2, part),
+#define ENTRY_PART_3(rows) [rows] = TILE_NAME(rows, 3, part),
+#define ENTRY_PART_4(rows) [rows] = TILE_NAME(rows, 4, part),
+#define ENTRY_PARTS(width) [width] = {ROWS_ALL(ENTRY_PART_##width)},
+static tile_fn *const tile_one[MR + 1] = {ROWS_ALL(ENTRY_ONE)};
+static tile_fn *const tile_two[TWO_MAX + 1] = {ROWS_TWO(ENTRY_TWO)};
+static tile_fn *const tile_four[FOUR_MAX + 1] = {ROWS_FOUR(ENTRY_FOUR)};
+static tile_fn *const tile_part[NV + 1][MR + 1] = {WIDTHS(ENTRY_PARTS)};
+
+#endif
