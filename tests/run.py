@@ -93,8 +93,8 @@ def parse(text):
         elif found:
             mark, rest = found.groups()
             rest = re.sub(r"^\d+\s*(- )?", "", rest)
-            if rest.startswith("# SKIP"):  # cmocka gives no reason; tests print it just before
-                mark, rest = "skip", f"{rest[6:].strip()}: {before or 'no reason given'}"
+            if "# SKIP" in rest:  # cmocka gives no reason; tests print it just before
+                mark, rest = "skip", f"{rest.replace('# SKIP', '').strip()}: {before or 'no reason given'}"
             name, _, why = rest.partition(": ")
             results.append(Result(mark, name, why))
         elif line.strip() and not line.startswith("# "):
