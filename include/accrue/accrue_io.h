@@ -88,7 +88,8 @@ typedef struct acr_st_writer acr_st_writer;
 ACR_API acr_status acr_st_writer_create(acr_st_writer **out, acr_context *ctx, const char *path);
 ACR_API acr_status acr_st_writer_metadata(acr_st_writer *w, const char *key, const char *value);
 /* Numbered by declaration: 0, 1, ... A name twice is refused by begin. */
-ACR_API acr_status acr_st_writer_tensor(acr_st_writer *w, const char *name, acr_st_dtype dtype, int ndim, const int64_t *shape);
+ACR_API acr_status acr_st_writer_tensor(acr_st_writer *w, const char *name, acr_st_dtype dtype, int ndim,
+                                        const int64_t *shape);
 ACR_API acr_status acr_st_writer_begin(acr_st_writer *w);
 ACR_API int acr_st_writer_at(const acr_st_writer *w, int place); /* the declared number; -1 past the last */
 ACR_API acr_status acr_st_writer_write(acr_st_writer *w, const void *bytes, size_t n);

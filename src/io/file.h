@@ -42,7 +42,8 @@ acr_status acr__folder_create(acr_context *ctx, const char *path);
 acr_status acr__folder_sync(acr_context *ctx, const char *path);
 /* Calls each(user, name) for every name but "." and ".."; a status other than
  * ACR_OK stops it and is returned. A missing folder: ACR_E_DATA. */
-acr_status acr__folder_list(acr_context *ctx, const char *path, acr_status (*each)(void *user, const char *name), void *user);
+acr_status acr__folder_list(acr_context *ctx, const char *path, acr_status (*each)(void *user, const char *name),
+                            void *user);
 /* Removes NAME.tmp.PID.N files of runs that are no more; with `held` (the caller
  * holds the folder's lock) those of every other process. Never fails: what can't
  * be removed stays. */

@@ -18,7 +18,13 @@ enum { ACR_NUMBER_TEXT = 32 };
 int acr__number_f64(double v, char *out);
 int acr__number_f32(float v, char *out);
 
-typedef enum acr__field_kind { ACR_FIELD_I64, ACR_FIELD_F64, ACR_FIELD_F32, ACR_FIELD_TEXT, ACR_FIELD_BOOL } acr__field_kind;
+typedef enum acr__field_kind {
+    ACR_FIELD_I64,
+    ACR_FIELD_F64,
+    ACR_FIELD_F32,
+    ACR_FIELD_TEXT,
+    ACR_FIELD_BOOL
+} acr__field_kind;
 typedef struct acr__field {
     const char *name;
     acr__field_kind kind;
