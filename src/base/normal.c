@@ -1,0 +1,25 @@
+/* normal.c: standard normal numbers, by Box and Muller, counted like everything
+ * random (philox.h). The polar method would be faster, but it rejects, so how
+ * many draws a number takes would depend on the draws. */
+#include "base/functions.h"
+#include "base/philox.h"
+#include <accrue/accrue.h>
+#include <math.h>
+
+static uint64_t word64(const uint32_t *w)
+{
+    return (uint64_t)w[1] << 32 | w[0];
+}
+
+float acr_normal(uint64_t seed, uint32_t stream, uint64_t index)
+{
+    uint64_t block = index / 2; /* a block of 128 bits gives a sine and a cosine */
+    uint32_t key[2], out[4];
+    const uint32_t ctr[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, 0};
+    acr__philox_key(seed, ACR_TWEAK_NORMAL, key);
+    acr__philox4x32(ctr, key, out);
+    double u = (double)((word64(out) >> 11) + 1) * 0x1p-53; /* (0, 1]: its logarithm is finite */
+    double angle = (double)(word64(out + 2) >> 11) * 0x1p-53 * 0x1.921fb54442d18p+2; /* 2 pi */
+    double radius = sqrt(-2.0 * acr__log64(u));
+    return (float)(radius * (index % 2 ? acr__sin64(angle) : acr__cos64(angle)));
+}
