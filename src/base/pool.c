@@ -101,12 +101,13 @@ static bool spin_for_new(acr__pool *pool, unsigned seen)
 {
     int64_t start = now_ns();
     do {
-        for (int i = 0; i < 32; i++) { /* the clock costs as much as a few pauses */
+        int tries = pool->spins - acr__min(pool->spins, 32); /* the clock costs as much as some pauses */
+        for (int i = 0; i < 32; i++) {
             if (has_new(pool, seen))
                 return true;
-            relax();
+            wait_a_little(pool, &tries);
         }
-    } while (pool->spins == SPINS && now_ns() - start < IDLE_NS);
+    } while (now_ns() - start < IDLE_NS);
     return false;
 }
 
