@@ -43,32 +43,34 @@ typedef struct acr__data_desc {
     int64_t samples, input_elements, target_elements;
     uint64_t seed;
     /* An input element becomes (float)((v / scale - mean) / deviation), in double. */
-    double scale;              /* not 0; 1: as it is */
-    const char *normalize;     /* "none" (or NULL), "dataset": mean and deviation of v / scale over all inputs */
-    bool normalization_given;  /* then these two instead: those of the training set, kept with the model */
+    double scale;             /* not 0; 1: as it is */
+    const char *normalize;    /* "none" (or NULL), "dataset": mean and deviation of v / scale over all inputs */
+    bool normalization_given; /* then these two instead: those of the training set, kept with the model */
     double mean, deviation;
     acr__data_target target_kind;
-    int64_t classes;           /* labels lie in [0, classes); 0: any label from 0 */
-    int32_t ignore_index;      /* a label that is always allowed */
-    const char *cache;         /* folder; NULL: XDG_CACHE_HOME/accrue, else ~/.cache/accrue */
+    int64_t classes;      /* labels lie in [0, classes); 0: any label from 0 */
+    int32_t ignore_index; /* a label that is always allowed */
+    const char *cache;    /* folder; NULL: XDG_CACHE_HOME/accrue, else ~/.cache/accrue */
 } acr__data_desc;
-#define ACR_DATA_DESC_INIT \
-    {NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 1.0, NULL, false, 0.0, 1.0, ACR_TARGET_AUTO, 0, -100, NULL}
+#define ACR_DATA_DESC_INIT                                                                                   \
+    {                                                                                                        \
+        NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 1.0, NULL, false, 0.0, 1.0, ACR_TARGET_AUTO, 0, -100, NULL \
+    }
 
 /* What probe and open find. A slot is a row as the graph gets it. */
 typedef struct acr__data_info {
     int64_t samples;
-    int64_t input_elements;   /* a sample */
-    int input_ndim;           /* of one sample, at most 4; more are folded into the last */
+    int64_t input_elements; /* a sample */
+    int input_ndim;         /* of one sample, at most 4; more are folded into the last */
     int64_t input_shape[4];
     bool has_target, has_weight;
-    acr_dtype target_dtype;   /* ACR_I32: labels, ACR_F32: a vector */
-    int64_t target_elements;  /* 1 for labels; 0 without target */
-    int64_t stored_bytes;     /* of one record in the files: input, target, weight together */
-    int64_t slot_bytes;       /* of one record as the graph gets it */
-    int64_t cache_bytes;      /* open will write at most this much to the cache folder (0: nothing compressed) */
-    size_t open_bytes;        /* memory while open runs, at most */
-    size_t held_bytes;        /* memory the opened set keeps, at most */
+    acr_dtype target_dtype;  /* ACR_I32: labels, ACR_F32: a vector */
+    int64_t target_elements; /* 1 for labels; 0 without target */
+    int64_t stored_bytes;    /* of one record in the files: input, target, weight together */
+    int64_t slot_bytes;      /* of one record as the graph gets it */
+    int64_t cache_bytes;     /* open will write at most this much to the cache folder (0: nothing compressed) */
+    size_t open_bytes;       /* memory while open runs, at most */
+    size_t held_bytes;       /* memory the opened set keeps, at most */
 } acr__data_info;
 
 typedef struct acr__dataset acr__dataset;
@@ -100,6 +102,7 @@ typedef struct acr__data_source {
 } acr__data_source;
 acr_status acr__data_source_get(void *source, int64_t epoch, int64_t first, int64_t n, const acr_slots *out);
 /* Fills *out; `source` must stay where it is while *out is used. */
-void acr__data_source_init(acr__data_source *source, const acr__dataset *set, bool shuffle, uint64_t seed, acr_source *out);
+void acr__data_source_init(acr__data_source *source, const acr__dataset *set, bool shuffle, uint64_t seed,
+                           acr_source *out);
 
 #endif
