@@ -6,13 +6,12 @@
  * nothing; the depth is never padded. Lanes past the last column of a packed
  * panel hold +0 and belong to no stored element.
  *
- * Three ways, all with the same tiles (gemm_tile.h):
- *   at most one tile in each direction: one call, no blocking;
- *   at most one tile of rows: B is read once, so it is used where it lies if its
- *     columns are adjacent, and several panels go at once to keep enough chains
- *     in flight;
- *   more rows: the depth is cut so that a block of one panel of B stays in L1
- *     while the row tiles, packed too, pass by.
+ * A block of B (some columns by some depth) rests in L2 and is streamed, fetched
+ * ahead, past one row tile after another; the tile's rows of A rest in L1. With
+ * a single row tile B is read once, so it is used where it lies if its columns
+ * are adjacent; few rows hold several panels at once, to keep enough chains in
+ * flight. A is copied only where its depth is not adjacent or its rows would
+ * fall on the same cache sets.
  *
  * It deliberately knows nothing of threads: callers split rows or columns. */
 #include "kernel/cpu/gemm_f32.h"
@@ -21,11 +20,14 @@
 #include "kernel/cpu/gemm_tile.h"
 
 _Static_assert((int)ACR__GEMM_PANEL == (int)NR, "gemm_f32.h and gemm_vec.h disagree about the panel");
-_Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * DEPTH * (TILES * AS + NR),
+_Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (DEPTH * AS + BLOCK),
                "gemm_f32.h and gemm_vec.h disagree about the scratch");
 
-/* Floats of A a row tile may touch per block before they leave L1. */
-enum { TILE_FLOATS = 8192 };
+enum {
+    TILE = 8192,      /* floats of A that a row tile may keep in L1 */
+    STREAM = 1 << 18, /* floats of a packed B to stream past the row tiles */
+    NARROW = 4 * NR,  /* columns to transpose at a time for a single row tile */
+};
 
 /* `lanes` lines of `depth` elements (line j at src + j*line, elements `step`
  * apart) become out[depth][width], lanes past the last line +0. width is a
@@ -66,119 +68,100 @@ void acr__pack_b_f32(int64_t n, int64_t k, const void *b, int64_t b_row, int64_t
         pack(NR, n - j, k, src + j * b_col, b_col, b_row, to + j * k);
 }
 
-/* The tile of `rows` rows at t, `cols` columns of one panel at most. */
-static inline void run_panel(struct tile *t, int64_t rows, int64_t cols)
+/* Parts as even as can be: [part_at(i), part_at(i + 1)) of `total` in `parts`. */
+static inline int64_t part_at(int64_t total, int64_t parts, int64_t i)
 {
-    if (cols >= NR) {
-        tile_one[rows](t);
-    } else {
-        int64_t width = (cols + V - 1) / V;
-        t->last = v_first(cols - (width - 1) * V);
-        tile_part[width][rows](t);
+    return total / parts * i + acr__min(i, total % parts);
+}
+
+static inline int64_t parts_of(int64_t total, int64_t most)
+{
+    return total <= most ? 1 : (total + most - 1) / most;
+}
+
+/* One row tile against columns [0, n) of the block of B at t. */
+static void row_tile(struct tile *t, int64_t rows, int64_t n)
+{
+    const float *b = t->b, *row = t->row;
+    float *c = t->c;
+    for (int64_t j = 0, panels; j < n; j += panels * NR) {
+        int64_t left = n - j;
+        panels = rows <= FOUR_MAX && left >= 4 * NR ? 4 : rows <= TWO_MAX && left >= 2 * NR ? 2 : 1;
+        t->c = c + j;
+        t->b = b + j / NR * t->b_panel;
+        t->row = row ? row + j : NULL;
+        t->c_next = left > panels * NR ? t->c + panels * NR : c + rows * t->c_row;
+        if (panels == 4) {
+            tile_four[rows](t);
+        } else if (panels == 2) {
+            tile_two[rows](t);
+        } else if (left >= NR) {
+            tile_one[rows](t);
+        } else {
+            int64_t width = (left + V - 1) / V;
+            t->last = v_first(left - (width - 1) * V);
+            tile_part[width][rows](t);
+        }
     }
+    t->b = b;
+    t->row = row;
 }
 
-/* Row tiles as even as can be: rows [tile_at(i), tile_at(i + 1)). */
-static inline int64_t tile_at(int64_t m, int64_t tiles, int64_t i)
+/* How one product is cut. */
+struct cut {
+    bool lies;   /* B is streamed from where it is: packed already, or read once */
+    bool copy_a; /* a row tile of A is packed first */
+    int64_t tiles, columns, depth; /* row tiles in all; most columns and depth of a block */
+};
+
+static struct cut cut_of(const acr_gemm *g)
 {
-    return m / tiles * i + acr__min(i, m % tiles);
+    struct cut cut = {.tiles = parts_of(g->m, MR), .depth = DEPTH};
+    bool one = cut.tiles == 1;
+    cut.lies = g->packed != NULL || (one && g->b_col == 1);
+    if (one && cut.lies && g->a_col == 1)
+        cut.depth = acr__max(TILE / g->m, DEPTH);
+    int64_t depth = acr__max(acr__min(g->k, cut.depth), 1);
+    int64_t floats = cut.lies ? STREAM : BLOCK;
+    cut.columns = one ? (cut.lies ? g->n : NARROW) : acr__max(floats / depth / NR, 1) * NR;
+    bool same_sets = g->a_row % 1024 == 0 && g->m > 8 && g->n >= 8 * NR && cut.depth == DEPTH;
+    cut.copy_a = g->a_col != 1 ? g->n > NR : same_sets;
+    return cut;
 }
 
-/* Where the block of B begins that covers columns from j and depths from p. */
-static const float *place_b(const acr_gemm *g, struct tile *t, int64_t j, int64_t cols, int64_t p, int64_t depth, float *to)
+/* Columns [j, j + n), depths [p, p + t->k): the block of B, then each row tile. */
+static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int64_t j, int64_t n, int64_t p)
 {
+    float *to_a = g->scratch, *to_b = to_a + DEPTH * AS;
     if (g->packed) {
+        t->b = (const float *)g->packed + j * g->k + p * NR;
         t->b_row = NR;
         t->b_panel = NR * g->k;
-        return (const float *)g->packed + j * g->k + p * NR;
-    }
-    const float *b = (const float *)g->b + j * g->b_col + p * g->b_row;
-    if (to == NULL) {
+    } else if (cut->lies) {
+        t->b = (const float *)g->b + j * g->b_col + p * g->b_row;
         t->b_row = g->b_row;
         t->b_panel = NR;
-        return b;
+    } else {
+        acr__pack_b_f32(n, t->k, (const float *)g->b + j * g->b_col + p * g->b_row, g->b_row, g->b_col, to_b);
+        t->b = to_b;
+        t->b_row = NR;
+        t->b_panel = NR * t->k;
     }
-    for (int64_t q = 0; q < cols; q += NR)
-        pack(NR, cols - q, depth, b + q * g->b_col, g->b_col, g->b_row, to + q * depth);
-    t->b_row = NR;
-    t->b_panel = NR * depth;
-    return to;
-}
-
-/* m <= MR: every element of B is used once. */
-static void one_row_tile(const acr_gemm *g, struct tile *t)
-{
-    bool lies = g->packed != NULL || g->b_col == 1;
-    int64_t most = lies ? acr__max(TILE_FLOATS / g->m, DEPTH) : DEPTH;
-    int64_t blocks = acr__max((g->k + most - 1) / most, 1);
-    for (int64_t s = 0; s < blocks; s++) {
-        int64_t p = tile_at(g->k, blocks, s), panels;
-        t->k = tile_at(g->k, blocks, s + 1) - p;
-        t->a = (const float *)g->a + p * g->a_col;
-        if (s > 0)
-            t->start = ACR_START_C;
-        for (int64_t j = 0; j < g->n; j += panels * NR) {
-            int64_t left = g->n - j;
-            panels = g->m <= FOUR_MAX && left >= 4 * NR ? 4 : g->m <= TWO_MAX && left >= 2 * NR ? 2 : 1;
-            t->b = place_b(g, t, j, acr__min(left, panels * NR), p, t->k, lies ? NULL : g->scratch);
-            t->c = (float *)g->c + j;
-            t->c_next = t->c + (left > panels * NR ? panels * NR : 0);
-            t->row = g->row ? (const float *)g->row + j : NULL;
-            if (panels == 4)
-                tile_four[g->m](t);
-            else if (panels == 2)
-                tile_two[g->m](t);
-            else
-                run_panel(t, g->m, left);
+    t->row = g->row ? (const float *)g->row + j : NULL;
+    for (int64_t i = 0; i < cut->tiles; i++) {
+        int64_t first = part_at(g->m, cut->tiles, i), rows = part_at(g->m, cut->tiles, i + 1) - first;
+        const float *a = (const float *)g->a + first * g->a_row + p * g->a_col;
+        t->a = a;
+        t->a_row = g->a_row;
+        t->a_col = g->a_col;
+        if (cut->copy_a) {
+            pack(AS, rows, t->k, a, g->a_row, g->a_col, to_a);
+            t->a = to_a;
+            t->a_row = 1;
+            t->a_col = AS;
         }
-    }
-}
-
-/* Columns [j, j + NR) of row tiles [first, last), against one block of B. */
-static void panel_of_tiles(const acr_gemm *g, struct tile *t, int64_t tiles, int64_t first, int64_t last, int64_t j,
-                           const float *packed_a)
-{
-    const float *a = t->a;
-    for (int64_t i = first; i < last; i++) {
-        int64_t row = tile_at(g->m, tiles, i), rows = tile_at(g->m, tiles, i + 1) - row;
-        t->a = packed_a ? packed_a + (i - first) * t->k * AS : a + row * g->a_row;
-        t->c = (float *)g->c + row * g->c_row + j;
-        t->c_next = i + 1 < last ? t->c + rows * g->c_row : t->c;
-        run_panel(t, rows, g->n - j);
-    }
-    t->a = a;
-}
-
-/* m > MR. */
-static void many_row_tiles(const acr_gemm *g, struct tile *t)
-{
-    int64_t tiles = (g->m + MR - 1) / MR;
-    int64_t groups = (tiles + TILES - 1) / TILES;
-    int64_t blocks = acr__max((g->k + DEPTH - 1) / DEPTH, 1);
-    bool pack_a = g->n > NR;
-    float *to_b = g->scratch, *to_a = to_b + DEPTH * NR;
-    if (pack_a) {
-        t->a_row = 1;
-        t->a_col = AS;
-    }
-    for (int64_t s = 0; s < blocks; s++) {
-        int64_t p = tile_at(g->k, blocks, s);
-        t->k = tile_at(g->k, blocks, s + 1) - p;
-        t->a = (const float *)g->a + p * g->a_col;
-        if (s > 0)
-            t->start = ACR_START_C;
-        for (int64_t group = 0; group < groups; group++) {
-            int64_t first = tile_at(tiles, groups, group), last = tile_at(tiles, groups, group + 1);
-            for (int64_t i = first; pack_a && i < last; i++) {
-                int64_t row = tile_at(g->m, tiles, i), rows = tile_at(g->m, tiles, i + 1) - row;
-                pack(AS, rows, t->k, t->a + row * g->a_row, g->a_row, g->a_col, to_a + (i - first) * t->k * AS);
-            }
-            for (int64_t j = 0; j < g->n; j += NR) {
-                t->b = place_b(g, t, j, acr__min(g->n - j, NR), p, t->k, to_b);
-                t->row = g->row ? (const float *)g->row + j : NULL;
-                panel_of_tiles(g, t, tiles, first, last, j, pack_a ? to_a : NULL);
-            }
-        }
+        t->c = (float *)g->c + first * g->c_row + j;
+        row_tile(t, rows, n);
     }
 }
 
@@ -186,13 +169,16 @@ void acr__gemm_f32(const acr_gemm *g)
 {
     if (g->m <= 0 || g->n <= 0)
         return;
-    struct tile t;
-    t.a_row = g->a_row;
-    t.a_col = g->a_col;
-    t.c_row = g->c_row;
-    t.start = g->start;
-    if (g->m <= MR)
-        one_row_tile(g, &t);
-    else
-        many_row_tiles(g, &t);
+    struct tile t = {.c_row = g->c_row};
+    struct cut cut = cut_of(g);
+    int64_t slabs = parts_of(g->k, cut.depth);
+    for (int64_t j = 0, n; j < g->n; j += n) {
+        n = acr__min(g->n - j, cut.columns);
+        for (int64_t s = 0; s < slabs; s++) {
+            int64_t p = part_at(g->k, slabs, s);
+            t.k = part_at(g->k, slabs, s + 1) - p;
+            t.start = s == 0 ? g->start : ACR_START_C;
+            block(g, &cut, &t, j, n, p);
+        }
+    }
 }

@@ -9,16 +9,14 @@
 
 #include "kernel/kernel.h"
 
-/* Floats of scratch: a block of A (tiles x depth x stride of a packed row tile)
- * and a block of one panel of B. About 300 KiB, so that with a panel of a packed
- * weight and the rows of C it stays inside an L2 cache of 1 MiB or more. */
+/* Scratch: one packed row tile of A and a block of B that L2 holds. */
 enum {
     ACR__GEMM_PANEL_avx2 = 16,
-    ACR__GEMM_SCRATCH_avx2 = 4 * (36 * 256 * 8 + 256 * 16),
+    ACR__GEMM_SCRATCH_avx2 = 4 * (512 * 8 + 114688),
     ACR__GEMM_PANEL_avx512 = 32,
-    ACR__GEMM_SCRATCH_avx512 = 4 * (20 * 272 * 16 + 272 * 32),
+    ACR__GEMM_SCRATCH_avx512 = 4 * (512 * 16 + 114688),
     ACR__GEMM_PANEL_neon = 16,
-    ACR__GEMM_SCRATCH_neon = 4 * (36 * 256 * 8 + 256 * 16),
+    ACR__GEMM_SCRATCH_neon = 4 * (512 * 8 + 114688),
 };
 
 #define ACR__GEMM_DECLARE(isa)                     \

@@ -73,20 +73,26 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
     const float *a[(MR + STEP - 1) / STEP];
     const float *b = t->b;
     const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, b_panel = t->b_panel;
+    const int64_t c_row = t->c_row;
+    const float *c_next = t->c_next;
+    int next_rows = rows;
+    const vmask last = t->last;
+    float *const c = t->c;
     tile_start(rows, width, masked, t, acc);
     UNROLL
     for (int i = 0; i < rows; i += STEP)
         a[i / STEP] = t->a + i * a_row;
-    UNROLL
-    for (int i = 0; i < rows; i++) {
-        UNROLL
-        for (int v = 0; v < width; v += 16 / V)
-            fetch_ahead(t->c_next, i * t->c_row + v * V);
-    }
     for (int64_t p = t->k; p > 0; p--) {
         UNROLL
         for (int v = 0; v < width; v += 16 / V)
             fetch_ahead(b + v / NV * b_panel + v % NV * V, AHEAD * b_row);
+        if (next_rows > 0) {
+            UNROLL
+            for (int v = 0; v < width; v += 16 / V)
+                fetch_ahead(c_next, v * V);
+            c_next += c_row;
+            next_rows--;
+        }
         if (width > rows) {
             vec x[MR];
             UNROLL
@@ -94,7 +100,7 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
                 x[i] = v_splat(a[i / STEP] + i % STEP * a_row);
             UNROLL
             for (int v = 0; v < width; v++) {
-                vec y = load_lanes(masked && v == width - 1, t->last, b + v / NV * b_panel + v % NV * V);
+                vec y = load_lanes(masked && v == width - 1, last, b + v / NV * b_panel + v % NV * V);
                 UNROLL
                 for (int i = 0; i < rows; i++)
                     acc[i][v] = v_fma(x[i], y, acc[i][v]);
@@ -103,7 +109,7 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
             vec y[4 * NV];
             UNROLL
             for (int v = 0; v < width; v++)
-                y[v] = load_lanes(masked && v == width - 1, t->last, b + v / NV * b_panel + v % NV * V);
+                y[v] = load_lanes(masked && v == width - 1, last, b + v / NV * b_panel + v % NV * V);
             UNROLL
             for (int i = 0; i < rows; i++) {
                 vec x = v_splat(a[i / STEP] + i % STEP * a_row);
@@ -121,11 +127,10 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
     for (int i = 0; i < rows; i++) {
         UNROLL
         for (int v = 0; v < width; v++) {
-            float *c = t->c + i * t->c_row + v * V;
             if (masked && v == width - 1)
-                v_store_first(t->last, c, acc[i][v]);
+                v_store_first(last, c + i * c_row + v * V, acc[i][v]);
             else
-                v_store(c, acc[i][v]);
+                v_store(c + i * c_row + v * V, acc[i][v]);
         }
     }
 }

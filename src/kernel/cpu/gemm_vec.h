@@ -11,14 +11,14 @@
 
 /* V: lanes. NV: vectors in a panel of B. MR: most rows of a tile. AS: floats from
  * one depth to the next in a packed tile of A (MR rounded up to whole vectors).
- * DEPTH: depth of a block, so that a panel's block stays in L1 while the rows
- * pass by. TILES: row tiles in a packed block of A.
+ * DEPTH: depth of a block, so that a row tile of A stays in L1 while B streams by.
+ * BLOCK: floats of a block of B packed into scratch, for L2.
  * ROWS_ALL: tiles of one panel; ROWS_TWO, ROWS_FOUR: how few rows it takes to
  * hold two and four panels at once in registers. */
 #if defined(ACR_ISA_AVX512)
 
 #include <immintrin.h>
-enum { V = 16, NV = 2, MR = 14, AS = 16, DEPTH = 272, TILES = 20, TWO_MAX = 7, FOUR_MAX = 3 };
+enum { V = 16, NV = 2, MR = 14, AS = 16, DEPTH = 512, BLOCK = 114688, TWO_MAX = 7, FOUR_MAX = 3 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #define ROWS_TWO(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define ROWS_FOUR(X) X(1) X(2) X(3)
@@ -63,7 +63,7 @@ static inline void v_transpose(vec r[V])
 #elif defined(ACR_ISA_AVX2)
 
 #include <immintrin.h>
-enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 256, TILES = 36, TWO_MAX = 3, FOUR_MAX = 1 };
+enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3, FOUR_MAX = 1 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
 #define ROWS_FOUR(X) X(1)
@@ -105,7 +105,7 @@ static inline void v_transpose(vec r[V])
 #elif defined(ACR_ISA_NEON)
 
 #include <arm_neon.h>
-enum { V = 4, NV = 4, MR = 6, AS = 8, DEPTH = 256, TILES = 36, TWO_MAX = 3, FOUR_MAX = 1 };
+enum { V = 4, NV = 4, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3, FOUR_MAX = 1 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
 #define ROWS_FOUR(X) X(1)

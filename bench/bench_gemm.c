@@ -1,0 +1,277 @@
+/* How near the products come to the processor's limit: GFLOP/s by shape, use,
+ * path and threads, and the share of the FMA peak (chains in registers only).
+ *
+ *     bench_gemm [path|all] [threads] [seconds per line]
+ *
+ * Peak and product alternate in slices of a few milliseconds on the same
+ * threads, and the share is the median over the pairs: on a shared or throttled
+ * machine rates drift, shares do not. The threads split the work as the library
+ * does: columns by panels in the forward pass and for dX, rows for dW.
+ *
+ * The uses of a layer W [out, in] with R rows:
+ *     forward     Y = X W^T + b      R x out, chain over in,  W packed
+ *     forward,lies                   the same, W as it lies
+ *     dX          dX = dY W          R x in,  chain over out, W packed
+ *     dW          dW += dY^T X       out x in, chain over R                     */
+#include "kernel/kernel.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+enum { THREADS = 64, PAIRS = 101 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* -- the peak: `loops` steps of CHAINS independent chains; returns its FLOP ---- */
+enum { CHAINS = 12 };
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define PEAK(name, vec, lanes, splat, fma, target, keep)                       \
+    target static double name(int64_t loops)                                   \
+    {                                                                          \
+        vec a = splat(1.0000001f), b = splat(1e-9f), c[CHAINS];                \
+        UNROLL                                                                 \
+        for (int i = 0; i < CHAINS; i++)                                       \
+            c[i] = splat(1.0f + (float)i);                                     \
+        for (int64_t p = 0; p < loops; p++) {                                  \
+            UNROLL                                                             \
+            for (int i = 0; i < CHAINS; i++)                                   \
+                c[i] = fma(c[i], a, b);                                        \
+        }                                                                      \
+        UNROLL                                                                 \
+        for (int i = 0; i < CHAINS; i++)                                       \
+            __asm__ volatile("" ::keep(c[i]));                                 \
+        return 2.0 * CHAINS * (lanes) * (double)loops;                         \
+    }
+#if defined(__x86_64__)
+PEAK(peak_scalar, __m128, 1, _mm_set1_ps, _mm_fmadd_ss, __attribute__((target("fma"))), "x")
+PEAK(peak_avx2, __m256, 8, _mm256_set1_ps, _mm256_fmadd_ps, __attribute__((target("avx2,fma"))), "x")
+PEAK(peak_avx512, __m512, 16, _mm512_set1_ps, _mm512_fmadd_ps, __attribute__((target("avx512f"))), "v")
+#elif defined(__aarch64__)
+#define FMA_NEON(c, a, b) vfmaq_f32(b, c, a)
+#define FMA_ONE(c, a, b) __builtin_fmaf(c, a, b)
+PEAK(peak_scalar, float, 1, , FMA_ONE, , "w")
+PEAK(peak_neon, float32x4_t, 4, vdupq_n_f32, FMA_NEON, , "w")
+#endif
+
+typedef double peak_fn(int64_t loops);
+static peak_fn *peak_of(const char *path)
+{
+#if defined(__x86_64__)
+    return !strcmp(path, "scalar") ? peak_scalar : !strcmp(path, "avx2") ? peak_avx2 : peak_avx512;
+#else
+    return !strcmp(path, "scalar") ? peak_scalar : peak_neon;
+#endif
+}
+
+/* -- one line of the table: threads that alternate peak and product ------------ */
+enum use { FORWARD, FORWARD_LIES, BACKWARD, GRADIENT };
+static const char *const use_names[] = {"forward", "forward,lies", "dX", "dW"};
+
+struct line {
+    const acr_kernels *kernels;
+    int threads, pairs;
+    int64_t rows, out, in;
+    enum use use;
+    float *x, *y, *w, *w_packed, *bias;
+    int64_t peak_loops, product_loops;
+    pthread_barrier_t gate;
+    double peak_rate[PAIRS], product_rate[PAIRS];
+};
+struct worker {
+    struct line *line;
+    int index;
+    void *scratch;
+    pthread_t thread;
+};
+
+static int64_t cut(int64_t total, int64_t unit, int index, int count)
+{
+    int64_t at = (total + unit - 1) / unit * index / count * unit;
+    return at < total ? at : total;
+}
+
+/* This thread's share of the product. */
+static acr_gemm product(const struct line *l, int index, void *scratch)
+{
+    int64_t R = l->rows, out = l->out, in = l->in, panel = l->kernels->panel;
+    acr_gemm g = {.scratch = scratch};
+    if (l->use == GRADIENT) {
+        int64_t first = cut(out, 1, index, l->threads), last = cut(out, 1, index + 1, l->threads);
+        g = (acr_gemm){.m = last - first, .n = in, .k = R, .a = l->y + first, .a_row = 1, .a_col = out, .b = l->x,
+                       .b_row = in, .b_col = 1, .c = l->w + first * in, .c_row = in, .start = ACR_START_C};
+    } else {
+        bool back = l->use == BACKWARD;
+        int64_t n = back ? in : out, k = back ? out : in;
+        int64_t first = cut(n, panel, index, l->threads), last = cut(n, panel, index + 1, l->threads);
+        g = (acr_gemm){.m = R, .n = last - first, .k = k, .a = back ? l->y : l->x, .a_row = k, .a_col = 1,
+                       .b = l->w + first * (back ? 1 : in), .b_row = back ? in : 1, .b_col = back ? 1 : in,
+                       .packed = l->use == FORWARD_LIES ? NULL : l->w_packed + first * k,
+                       .c = (back ? l->x : l->y) + first, .c_row = n,
+                       .start = back ? ACR_START_ZERO : ACR_START_ROW, .row = l->bias + first};
+    }
+    g.scratch = scratch;
+    return g;
+}
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+    struct line *l = w->line;
+    peak_fn *peak = peak_of(l->kernels->name);
+    acr_gemm g = product(l, w->index, w->scratch);
+    double flop = 2.0 * (double)l->rows * (double)l->out * (double)l->in * (double)l->product_loops;
+    for (int pair = 0; pair < l->pairs; pair++) {
+        pthread_barrier_wait(&l->gate);
+        double t = now(), peak_flop = peak(l->peak_loops) * l->threads;
+        pthread_barrier_wait(&l->gate);
+        double middle = now();
+        for (int64_t i = 0; g.m > 0 && g.n > 0 && i < l->product_loops; i++)
+            l->kernels->gemm(&g);
+        pthread_barrier_wait(&l->gate);
+        double end = now();
+        if (w->index == 0) {
+            l->peak_rate[pair] = peak_flop / (middle - t) * 1e-9;
+            l->product_rate[pair] = flop / (end - middle) * 1e-9;
+        }
+    }
+    return NULL;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, ascending);
+    return values[count / 2];
+}
+
+/* Small exact values, so that repeated accumulation neither overflows nor meets
+ * a denormal. */
+static float *matrix(int64_t floats)
+{
+    float *p = aligned_alloc(64, ((size_t)floats * sizeof *p + 127) / 64 * 64);
+    if (p == NULL) {
+        fprintf(stderr, "bench_gemm: no memory for %lld floats\n", (long long)floats);
+        exit(1);
+    }
+    for (int64_t i = 0; i < floats; i++)
+        p[i] = (float)((i * 2654435761 >> 7) % 17 - 8) * 0x1p-8f;
+    return p;
+}
+
+static void run_line(struct line *l, double seconds)
+{
+    struct worker workers[THREADS];
+    int64_t panel = l->kernels->panel;
+    l->x = matrix(l->rows * l->in);
+    l->y = matrix(l->rows * l->out);
+    l->w = matrix(l->out * l->in);
+    l->bias = matrix(l->out > l->in ? l->out : l->in);
+    l->w_packed = matrix((l->out + panel) * (l->in + panel));
+    if (l->use == FORWARD)
+        l->kernels->pack_b(l->out, l->in, l->w, 1, l->in, l->w_packed);
+    else if (l->use == BACKWARD)
+        l->kernels->pack_b(l->in, l->out, l->w, l->in, 1, l->w_packed);
+    for (int i = 0; i < l->threads; i++)
+        workers[i] = (struct worker){.line = l, .index = i, .scratch = matrix((int64_t)l->kernels->gemm_scratch / 4)};
+
+    acr_gemm g = product(l, 0, workers[0].scratch);
+    l->kernels->gemm(&g);
+    double t = now();
+    l->kernels->gemm(&g);
+    double once = now() - t, slice = seconds / 2 / 21;
+    l->pairs = 21;
+    l->product_loops = (int64_t)(slice / (once + 1e-9)) + 1;
+    t = now();
+    peak_of(l->kernels->name)(100000);
+    l->peak_loops = (int64_t)(slice / (now() - t) * 100000);
+
+    pthread_barrier_init(&l->gate, NULL, (unsigned)l->threads);
+    for (int i = 1; i < l->threads; i++)
+        pthread_create(&workers[i].thread, NULL, work, &workers[i]);
+    work(&workers[0]);
+    for (int i = 1; i < l->threads; i++)
+        pthread_join(workers[i].thread, NULL);
+    pthread_barrier_destroy(&l->gate);
+
+    double share[PAIRS];
+    for (int i = 0; i < l->pairs; i++)
+        share[i] = l->product_rate[i] / l->peak_rate[i];
+    double rate = median(l->product_rate, l->pairs), peak = median(l->peak_rate, l->pairs);
+    double calls = rate * 1e9 / (2.0 * (double)l->rows * (double)l->out * (double)l->in);
+    printf("%-7s %2d  %-13s %5lld %6lld %6lld  %8.1f %8.1f  %5.1f%%  %10.2f\n", l->kernels->name, l->threads,
+           use_names[l->use], (long long)l->rows, (long long)l->out, (long long)l->in, rate, peak,
+           100 * median(share, l->pairs), 1e6 / calls);
+    fflush(stdout);
+    for (int i = 0; i < l->threads; i++)
+        free(workers[i].scratch);
+    free(l->w_packed);
+    free(l->bias);
+    free(l->w);
+    free(l->y);
+    free(l->x);
+}
+
+struct row {
+    enum use use;
+    int64_t rows, out, in;
+};
+
+static const struct row table[] = {
+    {FORWARD, 512, 512, 784}, {BACKWARD, 512, 512, 784}, {GRADIENT, 512, 512, 784}, {FORWARD, 512, 512, 512},
+    {FORWARD, 64, 512, 784},  {BACKWARD, 64, 512, 784},  {GRADIENT, 64, 512, 784},  {FORWARD_LIES, 64, 512, 784},
+    {FORWARD, 8, 512, 784},   {BACKWARD, 8, 512, 784},   {FORWARD_LIES, 8, 512, 784}, {FORWARD, 4, 512, 784},
+    {FORWARD, 2, 512, 784},   {FORWARD, 1, 512, 784},    {BACKWARD, 1, 512, 784},   {GRADIENT, 512, 10, 512},
+    {FORWARD, 512, 10, 512},  {BACKWARD, 512, 10, 512},  {FORWARD, 1, 10, 512},
+    {FORWARD, 1024, 3072, 768}, {BACKWARD, 1024, 3072, 768}, {GRADIENT, 1024, 3072, 768},
+    {FORWARD, 64, 50257, 768},
+    {FORWARD, 5, 5, 10},      {FORWARD_LIES, 5, 5, 10},  {BACKWARD, 5, 2, 5},       {GRADIENT, 100, 5, 10},
+};
+
+int main(int argc, char **argv)
+{
+    const char *path = argc > 1 ? argv[1] : "all";
+    int threads = argc > 2 ? atoi(argv[2]) : 1;
+    double seconds = argc > 3 ? atof(argv[3]) : 0.3;
+    const acr_kernels *kernels;
+    if (threads < 1 || threads > THREADS || seconds <= 0) {
+        fprintf(stderr, "usage: bench_gemm [path|all] [threads, 1 to %d] [seconds per line]\n", THREADS);
+        return 2;
+    }
+    printf("path    th  use            rows    out     in   GFLOP/s     peak   share     us/call\n");
+    for (int i = 0; (kernels = acr__kernels_runnable(i)) != NULL; i++) {
+        if (strcmp(path, "all") != 0 && strcmp(path, kernels->name) != 0)
+            continue;
+        for (size_t r = 0; r < sizeof table / sizeof *table; r++) {
+            double flop = 2.0 * (double)table[r].rows * (double)table[r].out * (double)table[r].in;
+            if (kernels->lanes == 1 && flop > 1e9)
+                continue; /* minutes, for a path that is only the definition */
+            struct line l = {.kernels = kernels, .threads = threads, .rows = table[r].rows, .out = table[r].out,
+                             .in = table[r].in, .use = table[r].use};
+            run_line(&l, seconds);
+        }
+    }
+    return 0;
+}
