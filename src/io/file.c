@@ -157,6 +157,18 @@ acr_status acr__file_close(acr_context *ctx, const char *path, int fd)
     return ACR_OK;
 }
 
+void acr__file_end(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+void acr__file_cut(int fd, int64_t bytes)
+{
+    while (fd >= 0 && ftruncate(fd, (off_t)bytes) < 0 && errno == EINTR) {
+    }
+}
+
 acr_status acr__file_size(acr_context *ctx, const char *path, int fd, int64_t *bytes)
 {
     struct stat s;
@@ -363,7 +375,7 @@ acr_status acr__folder_list(acr_context *ctx, const char *path, acr_status (*eac
     int fd;
     SYSTEM(fd, false, NULL, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (fd < 0)
-        return acr__fail(ctx, errno == ENOENT || errno == ENOTDIR ? ACR_E_DATA : ACR_E_IO,
+        return acr__fail(ctx, errno == ENOENT ? ACR_E_DATA : ACR_E_IO,
                          "%s: the folder could not be opened: %s", path, strerror(errno));
     DIR *d = fdopendir(fd);
     if (!d) {

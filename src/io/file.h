@@ -18,6 +18,9 @@ acr_status acr__file_open(acr_context *ctx, const char *path, int *fd, int64_t *
 acr_status acr__file_create(acr_context *ctx, const char *path, bool truncate, bool append, int *fd);
 /* ACR_E_IO if the system reports a write that failed late. The fd is gone in any case. */
 acr_status acr__file_close(acr_context *ctx, const char *path, int fd);
+/* For clearing up: closes, or cuts to length, and tells nobody; -1 is taken. */
+void acr__file_end(int fd);
+void acr__file_cut(int fd, int64_t bytes);
 acr_status acr__file_size(acr_context *ctx, const char *path, int fd, int64_t *bytes);
 /* All n bytes; the file's end before that is ACR_E_DATA. */
 acr_status acr__file_pread(acr_context *ctx, const char *path, int fd, void *out, size_t n, int64_t offset);
@@ -29,7 +32,7 @@ acr_status acr__file_truncate(acr_context *ctx, const char *path, int fd, int64_
 acr_status acr__file_rename(acr_context *ctx, const char *from, const char *to);
 /* A file that is not there is no failure. */
 acr_status acr__file_remove(acr_context *ctx, const char *path);
-/* 0: nothing there, 1: a file, 2: a folder, 3: something else. */
+/* 0: nothing there that can be seen, 1: a file, 2: a folder, 3: something else. */
 int acr__file_kind(const char *path);
 /* A small text file whole, with a zero byte after it (not counted in *bytes).
  * More than `limit` bytes, or missing: ACR_E_DATA. Free with acr__free. */
@@ -41,7 +44,7 @@ acr_status acr__file_put(acr_context *ctx, const char *path, const void *bytes, 
 acr_status acr__folder_create(acr_context *ctx, const char *path);
 acr_status acr__folder_sync(acr_context *ctx, const char *path);
 /* Calls each(user, name) for every name but "." and ".."; a status other than
- * ACR_OK stops it and is returned. A missing folder: ACR_E_DATA. */
+ * ACR_OK stops it and is returned. A missing folder, and nothing else: ACR_E_DATA. */
 acr_status acr__folder_list(acr_context *ctx, const char *path, acr_status (*each)(void *user, const char *name),
                             void *user);
 /* Removes NAME.tmp.PID.N files of runs that are no more; with `held` (the caller

@@ -13,7 +13,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     HEADER_MAX = 100000000, /* bytes; the format's own limit */
@@ -354,8 +353,7 @@ void acr_st_close(acr_st *st)
 {
     if (!st)
         return;
-    if (st->fd >= 0)
-        close(st->fd);
+    acr__file_end(st->fd);
     acr__free(st->ctx, st->tensors);
     acr__free(st->ctx, st->pairs);
     acr__free(st->ctx, st->dims);

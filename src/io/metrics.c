@@ -1,0 +1,287 @@
+/* metrics.c: metrics.jsonl and metrics.csv. See lines.h.
+ *
+ * A line is made in a buffer that exists since open and goes out in one write.
+ * What does not fit the buffer is refused, never split. */
+#include "io/file.h"
+#include "io/lines.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LINE = 8192, FIRST_COLUMNS = 2 };
+
+/* A file of lines and where its last whole one ends. */
+typedef struct log_file {
+    char *path;
+    int fd; /* -1: not open */
+    int64_t end;
+} log_file;
+
+struct acr__metrics {
+    acr_context *ctx;
+    log_file jsonl, csv;
+    char **columns;
+    int count;
+    char line[LINE];
+    int used;
+    bool overflow;
+};
+
+/* ---- the line's text ------------------------------------------------------------- */
+
+static void put(acr__metrics *m, const char *text, int n)
+{
+    if (n > LINE - m->used) {
+        m->overflow = true;
+        return;
+    }
+    memcpy(m->line + m->used, text, (size_t)n);
+    m->used += n;
+}
+
+static void put_text(acr__metrics *m, const char *text)
+{
+    put(m, text, (int)strlen(text));
+}
+
+static void put_i64(acr__metrics *m, int64_t v)
+{
+    char text[24];
+    put(m, text, snprintf(text, sizeof text, "%lld", (long long)v));
+}
+
+static void put_time(acr__metrics *m, double timestamp)
+{
+    char text[ACR_NUMBER_TEXT];
+    int64_t microseconds = timestamp > 0 && timestamp < 1e12 ? (int64_t)(timestamp * 1e6) : 0;
+    put(m, text, snprintf(text, sizeof text, "%lld.%06lld", (long long)(microseconds / 1000000),
+                          (long long)(microseconds % 1000000)));
+}
+
+static void put_json_string(acr__metrics *m, const char *text)
+{
+    put(m, "\"", 1);
+    for (const char *p = text; *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        char escaped[8];
+        if (c == '"' || c == '\\')
+            put(m, "\\", 1);
+        if (c < 32)
+            put(m, escaped, snprintf(escaped, sizeof escaped, "\\u%04x", c));
+        else
+            put(m, p, 1);
+    }
+    put(m, "\"", 1);
+}
+
+static void put_csv_string(acr__metrics *m, const char *text)
+{
+    if (!strpbrk(text, ",\"\r\n")) {
+        put_text(m, text);
+        return;
+    }
+    put(m, "\"", 1);
+    for (const char *p = text; *p; p++) {
+        if (*p == '"')
+            put(m, "\"", 1);
+        put(m, p, 1);
+    }
+    put(m, "\"", 1);
+}
+
+static void put_value(acr__metrics *m, const acr__field *f, bool json)
+{
+    char text[ACR_NUMBER_TEXT];
+    bool number = f->kind == ACR_FIELD_F64 || f->kind == ACR_FIELD_F32;
+    if ((number && !isfinite(f->d)) || (f->kind == ACR_FIELD_TEXT && !f->text)) {
+        put_text(m, json ? "null" : "");
+        return;
+    }
+    switch (f->kind) {
+    case ACR_FIELD_I64: put_i64(m, f->i); break;
+    case ACR_FIELD_F64: put(m, text, acr__number_f64(f->d, text)); break;
+    case ACR_FIELD_F32: put(m, text, acr__number_f32((float)f->d, text)); break;
+    case ACR_FIELD_BOOL: put_text(m, f->i ? "true" : "false"); break;
+    default: json ? put_json_string(m, f->text) : put_csv_string(m, f->text); break;
+    }
+}
+
+static void make_json(acr__metrics *m, int64_t step, double timestamp, int count, const acr__field *fields)
+{
+    put_text(m, "{\"step\":");
+    put_i64(m, step);
+    put_text(m, ",\"timestamp\":");
+    put_time(m, timestamp);
+    for (int i = 0; i < count; i++) {
+        put(m, ",", 1);
+        put_json_string(m, fields[i].name);
+        put(m, ":", 1);
+        put_value(m, &fields[i], true);
+    }
+    put_text(m, "}\n");
+}
+
+static void make_csv(acr__metrics *m, int64_t step, double timestamp, int count, const acr__field *fields)
+{
+    put_i64(m, step);
+    put(m, ",", 1);
+    put_time(m, timestamp);
+    for (int c = 0; c < m->count; c++) {
+        put(m, ",", 1);
+        for (int i = 0; i < count; i++)
+            if (!strcmp(fields[i].name, m->columns[c])) {
+                put_value(m, &fields[i], false);
+                break;
+            }
+    }
+    put(m, "\n", 1);
+}
+
+static void make_csv_head(acr__metrics *m)
+{
+    put_text(m, "step,timestamp");
+    for (int c = 0; c < m->count; c++) {
+        put(m, ",", 1);
+        put_csv_string(m, m->columns[c]);
+    }
+    put(m, "\n", 1);
+}
+
+/* ---- the files ------------------------------------------------------------------- */
+
+/* Appends the line that was made. After a failure the file is cut back. */
+static acr_status flush(acr__metrics *m, log_file *f)
+{
+    int n = m->used;
+    bool overflow = m->overflow;
+    m->used = 0;
+    m->overflow = false;
+    FAIL_IF(overflow, m->ctx, ACR_E_ARGUMENT, "%s: a line is longer than %d bytes", f->path, LINE);
+    acr_status status = acr__file_write(m->ctx, f->path, f->fd, m->line, (size_t)n);
+    if (status == ACR_OK)
+        f->end += n;
+    else
+        acr__file_cut(f->fd, f->end);
+    return status;
+}
+
+/* Moves *end back to just after the last line break at or before it. */
+static acr_status last_line(acr__metrics *m, const log_file *f, int64_t *end)
+{
+    while (*end > 0) {
+        int64_t n = acr__min(*end, LINE);
+        TRY(acr__file_pread(m->ctx, f->path, f->fd, m->line, (size_t)n, *end - n));
+        while (n > 0 && m->line[n - 1] != '\n') {
+            n--;
+            --*end;
+        }
+        if (n > 0)
+            return ACR_OK;
+    }
+    return ACR_OK;
+}
+
+static acr_status open_log(acr__metrics *m, log_file *f, const char *folder, const char *name, int64_t at)
+{
+    f->path = acr__path_join(m->ctx, folder, name);
+    if (!f->path)
+        return ACR_E_NO_MEMORY;
+    TRY(acr__file_create(m->ctx, f->path, at < 0, true, &f->fd));
+    if (at < 0)
+        return ACR_OK;
+    int64_t size;
+    TRY(acr__file_size(m->ctx, f->path, f->fd, &size));
+    f->end = acr__min(size, at);
+    TRY(last_line(m, f, &f->end));
+    return f->end < size ? acr__file_truncate(m->ctx, f->path, f->fd, f->end) : ACR_OK;
+}
+
+static acr_status check_csv_head(acr__metrics *m)
+{
+    make_csv_head(m);
+    FAIL_IF(m->overflow, m->ctx, ACR_E_ARGUMENT, "%s: the columns' names take more than %d bytes", m->csv.path, LINE);
+    if (m->csv.end == 0)
+        return flush(m, &m->csv);
+    char part[512];
+    int n = m->used;
+    bool same = n <= m->csv.end;
+    m->used = 0;
+    for (int at = 0; same && at < n; at += (int)sizeof part) {
+        size_t bytes = (size_t)acr__min(n - at, (int64_t)sizeof part);
+        TRY(acr__file_pread(m->ctx, m->csv.path, m->csv.fd, part, bytes, at));
+        same = !memcmp(part, m->line + at, bytes);
+    }
+    FAIL_IF(!same, m->ctx, ACR_E_DATA, "%s: its columns are not those of this run; move it away to begin a new one",
+            m->csv.path);
+    return ACR_OK;
+}
+
+acr_status acr__metrics_open(acr__metrics **out, acr_context *ctx, const char *folder, int count,
+                             const char *const *columns, const acr__metrics_offsets *at)
+{
+    acr__metrics *m = acr__alloc(ctx, sizeof *m);
+    if (!m)
+        return ACR_E_NO_MEMORY;
+    m->ctx = ctx;
+    m->jsonl.fd = m->csv.fd = -1;
+    m->columns = acr__alloc(ctx, sizeof *m->columns * ((size_t)count + 1));
+    acr_status status = m->columns ? ACR_OK : ACR_E_NO_MEMORY;
+    for (int i = 0; i < count && status == ACR_OK; i++) {
+        m->columns[i] = acr__strdup(ctx, columns[i]);
+        m->count += m->columns[i] != NULL;
+        status = m->columns[i] ? ACR_OK : ACR_E_NO_MEMORY;
+    }
+    if (status == ACR_OK)
+        status = open_log(m, &m->jsonl, folder, "metrics.jsonl", at ? at->jsonl : -1);
+    if (status == ACR_OK)
+        status = open_log(m, &m->csv, folder, "metrics.csv", at ? at->csv : -1);
+    if (status == ACR_OK)
+        status = check_csv_head(m);
+    if (status != ACR_OK) {
+        acr__metrics_close(m);
+        return status;
+    }
+    *out = m;
+    return ACR_OK;
+}
+
+void acr__metrics_close(acr__metrics *m)
+{
+    if (!m)
+        return;
+    acr__file_end(m->jsonl.fd);
+    acr__file_end(m->csv.fd);
+    for (int i = 0; i < m->count; i++)
+        acr__free(m->ctx, m->columns[i]);
+    acr__free(m->ctx, m->columns);
+    acr__free(m->ctx, m->jsonl.path);
+    acr__free(m->ctx, m->csv.path);
+    acr__free(m->ctx, m);
+}
+
+acr_status acr__metrics_line(acr__metrics *m, int64_t step, double timestamp, int count, const acr__field *fields)
+{
+    int64_t before = m->jsonl.end;
+    make_json(m, step, timestamp, count, fields);
+    TRY(flush(m, &m->jsonl));
+    make_csv(m, step, timestamp, count, fields);
+    acr_status status = flush(m, &m->csv);
+    if (status != ACR_OK) { /* in both or in neither */
+        acr__file_cut(m->jsonl.fd, before);
+        m->jsonl.end = before;
+    }
+    return status;
+}
+
+void acr__metrics_where(const acr__metrics *m, acr__metrics_offsets *out)
+{
+    out->jsonl = m->jsonl.end;
+    out->csv = m->csv.end;
+}
+
+acr_status acr__metrics_sync(acr__metrics *m)
+{
+    TRY(acr__file_sync(m->ctx, m->jsonl.path, m->jsonl.fd));
+    return acr__file_sync(m->ctx, m->csv.path, m->csv.fd);
+}
