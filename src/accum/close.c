@@ -1,0 +1,184 @@
+/* close.c: what happens when a window closes, in this order and no other:
+ *
+ *     join the uses of shared parameters -> divide by W -> finite check
+ *     -> global norm (fp64) -> clip -> weight decay and optimizer -> tick
+ *
+ * (between join and divide stands the reduction over ranks, once there are any).
+ * The team shares leaves of 4096 elements; a leaf is never divided, so neither
+ * the norm nor an element depends on the number of threads. */
+#include "accum/trainer.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct closing {
+    acr_trainer *t;
+    double W;
+    int64_t leaves;
+    acr_report *report;
+    bool skip;
+    acr__update update;
+} closing;
+
+/* Where use u of a parameter ends up: the second accumulator once it has been
+ * spilled into, else the first. */
+static char *total_of(const acr_trainer *t, const acr__trained *p, int u)
+{
+    bool spilled = p->acc2[u] && t->window_rows[p->domain[u]] >= ACR_CHAIN_ROWS;
+    return spilled ? p->acc2[u] : p->acc[u];
+}
+
+/* The chain begun after the last spill has elements that are not in acc2 yet. */
+static bool has_rest(const acr_trainer *t, const acr__trained *p, int u)
+{
+    return total_of(t, p, u) == p->acc2[u] && t->window_rows[p->domain[u]] % ACR_CHAIN_ROWS != 0;
+}
+
+static double element(const acr_trainer *t, const void *p, int64_t i)
+{
+    return t->g->reference ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+/* A sum rounded as the tables' join rounds it. */
+static double plain_add(const acr_trainer *t, double a, double b)
+{
+    return t->g->reference ? a + b : (double)((float)a + (float)b);
+}
+
+double acr__joined(const acr_trainer *t, const acr__trained *p, int64_t i)
+{
+    double sum = 0;
+    for (int u = 0; u < p->uses; u++) {
+        if (t->window_rows[p->domain[u]] == 0)
+            continue;
+        double own = element(t, total_of(t, p, u), i);
+        if (has_rest(t, p, u))
+            own = plain_add(t, own, element(t, p->acc[u], i));
+        sum = u ? plain_add(t, sum, own) : own;
+    }
+    return sum;
+}
+
+/* Calls fn for this member's share of all leaves. */
+static void each_leaf(closing *c, int index, int count,
+                      void (*fn)(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n))
+{
+    int64_t from, to;
+    acr__share(c->leaves, 1, index, count, &from, &to);
+    for (int i = 0; i < c->t->trained_count; i++) {
+        const acr__trained *p = &c->t->trained[i];
+        int64_t leaves = (p->elements + ACR_LEAF - 1) / ACR_LEAF;
+        for (int64_t k = acr__max(0, from - p->first_leaf); k < leaves && p->first_leaf + k < to; k++)
+            fn(c, p, p->first_leaf + k, k * ACR_LEAF, acr__min(ACR_LEAF, p->elements - k * ACR_LEAF));
+    }
+}
+
+static void join_and_divide(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n)
+{
+    acr_trainer *t = c->t;
+    int64_t at = first * (int64_t)t->run.es;
+    char *sum = total_of(t, p, 0) + at;
+    for (int u = 0; u < p->uses; u++) {
+        char *own = total_of(t, p, u) + at;
+        if (has_rest(t, p, u))
+            t->run.k->join(n, (char *)p->acc[u] + at, own);
+        if (u)
+            t->run.k->join(n, own, sum);
+    }
+    t->leaves[leaf] = t->run.k->close_leaf(n, sum, c->W, sum);
+}
+
+static void apply(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n)
+{
+    (void)leaf;
+    acr_trainer *t = c->t;
+    int64_t at = first * (int64_t)t->run.es;
+    void *state[2] = {p->state[0] ? p->state[0] + at : NULL, p->state[1] ? p->state[1] + at : NULL};
+    acr__update_apply(&c->update, t->run.k, p->decays, n, p->value + at, total_of(t, p, 0) + at, state);
+}
+
+/* The norm decides: it is not finite exactly if some gradient is not, because
+ * the square of a finite float is a finite double. */
+static void decide(closing *c)
+{
+    acr_trainer *t = c->t;
+    double sum = 0;
+    for (int64_t i = 0; i < c->leaves; i++)
+        sum += t->leaves[i];
+    c->report->grad_norm = sqrt(sum);
+    c->report->clip = 1;
+    c->skip = !isfinite(sum);
+    c->report->skipped = c->skip;
+    if (c->skip)
+        return;
+    if (t->opts.max_grad_norm > 0) {
+        double factor = t->opts.max_grad_norm / (c->report->grad_norm + 1e-6);
+        c->report->clip = factor < 1 ? factor : 1;
+    }
+    c->update = acr__update_prepare(&t->opts, t->plan->opts.optimizer, t->clock.updates, c->report->clip);
+    c->report->learning_rate = c->update.learning_rate;
+}
+
+static void pack(const acr_trainer *t, int64_t n, int64_t k, const char *b, int64_t b_row, int64_t b_col, char *out,
+                 int index, int count)
+{
+    int64_t from, to, es = (int64_t)t->run.es;
+    acr__share(n, t->run.k->panel, index, count, &from, &to);
+    if (from < to)
+        t->run.k->pack_b(to - from, k, b + from * b_col * es, b_row, b_col, out + from * k * es);
+}
+
+static void pack_all(const acr_trainer *t, int index, int count)
+{
+    for (int i = 0; i < t->g->node_count; i++) {
+        const acr__exec *e = &t->execs[i];
+        if (e->packed)
+            pack(t, e->node->cols, e->in_cols[0], e->in[1].p, 1, e->in_cols[0], e->packed, index, count);
+        if (e->packed_back)
+            pack(t, e->in_cols[0], e->node->cols, e->in[1].p, e->in_cols[0], 1, e->packed_back, index, count);
+    }
+}
+
+static void pack_member(void *arg, int index, int count) { pack_all(arg, index, count); }
+
+static int64_t elements(const acr_trainer *t)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < t->trained_count; i++)
+        sum += t->trained[i].elements;
+    return sum;
+}
+
+void acr__repack(acr_trainer *t)
+{
+    acr__team_run(t, t->work, pack_member, t);
+    t->packed_valid = true;
+}
+
+static void barrier(const acr_trainer *t, int count)
+{
+    if (count > 1)
+        acr__pool_barrier(t->pool);
+}
+
+static void close_member(void *arg, int index, int count)
+{
+    closing *c = arg;
+    each_leaf(c, index, count, join_and_divide);
+    barrier(c->t, count);
+    if (index == 0)
+        decide(c);
+    barrier(c->t, count);
+    if (c->skip)
+        return;
+    each_leaf(c, index, count, apply);
+    barrier(c->t, count);
+    pack_all(c->t, index, count);
+}
+
+void acr__close_update(acr_trainer *t, double W, acr_report *report)
+{
+    closing c = {.t = t, .W = W, .report = report, .leaves = t->plan->leaf_count};
+    acr__team_run(t, elements(t) * 16, close_member, &c);
+    if (!c.skip)
+        t->packed_valid = true;
+}

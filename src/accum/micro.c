@@ -1,0 +1,403 @@
+/* micro.c: one micro-batch: fetch, forward, loss, backward; and the stage.
+ *
+ * The whole micro-batch is one call of the team: every member walks the same
+ * list of steps and does its share of each, with a barrier between steps that
+ * depend on one another. Steps too small to share are member 0's.
+ *
+ * It does not decide anything about numbers: the order of every sum is in the
+ * steps and the kernels. */
+#include "accum/trainer.h"
+#include "base/context.h"
+#include "base/fpenv.h"
+#include <string.h>
+
+enum { SHARED_WORK = 32768 }; /* multiply-adds from which a step is worth a barrier */
+
+typedef struct job {
+    acr_trainer *t;
+    enum acr__mode mode;
+    const acr_source *source;
+    int64_t window, first, n;
+    int from, to; /* steps */
+    acr_status status;
+    acr_status fetched[64]; /* by member */
+} job;
+
+void acr__team_run(acr_trainer *t, int64_t work, void (*fn)(void *arg, int index, int count), void *arg)
+{
+    if (t->pool && work >= ACR_SERIAL_WORK) {
+        acr__pool_run(t->pool, fn, arg);
+        return;
+    }
+    acr__fp saved;
+    acr__fp_enter(&saved);
+    fn(arg, 0, 1);
+    acr__fp_leave(saved);
+}
+
+static void barrier(const acr_trainer *t, int count)
+{
+    if (count > 1)
+        acr__pool_barrier(t->pool);
+}
+
+/* ---- fetching ---- */
+
+static bool wanted(const acr_trainer *t, acr_node node, enum acr__mode mode)
+{
+    return t->plan->places[node].value >= 0 && (mode == ACR_TRAIN || mode == ACR_EVALUATE || t->for_output[node]);
+}
+
+/* Points the slots at the rows of the stage (or the raw rows of the reference). */
+static void aim_slots(acr_trainer *t, enum acr__mode mode)
+{
+    for (int i = 0; i < t->g->input_count; i++) {
+        acr_node node = t->g->inputs[i];
+        const acr__exec *e = &t->execs[node];
+        int raw = t->plan->places[node].raw;
+        t->slot_data[i] = NULL;
+        t->slot_bytes[i] = e->out.ld * 4;
+        if (!wanted(t, node, mode))
+            continue;
+        if (raw >= 0) {
+            t->slot_data[i] = t->arena + t->plan->buffers[raw].offset;
+        } else {
+            int64_t base = e->out.staged ? t->run.base[e->domain] : 0;
+            t->slot_data[i] = e->out.p + base * t->slot_bytes[i];
+        }
+    }
+    for (int d = 2; d < t->g->domain_count; d++) {
+        t->slot_offsets[d - 2] = t->offset_memory + (d - 2) * (t->plan->opts.micro_batch + 1);
+        t->run.offsets[d] = t->slot_offsets[d - 2];
+    }
+}
+
+/* This member's samples. Ragged rows cannot be placed before their offsets are
+ * known, so a graph with such a domain is fetched by one member. */
+static void fetch(job *j, int index, int count)
+{
+    acr_trainer *t = j->t;
+    int64_t first, last;
+    acr__share(j->n, 1, index, count, &first, &last);
+    j->fetched[index] = ACR_OK;
+    if (first >= last)
+        return;
+    void *data[ACR_MAX_INPUTS];
+    for (int i = 0; i < t->g->input_count; i++)
+        data[i] = t->slot_data[i] ? (char *)t->slot_data[i] + first * t->slot_bytes[i] : NULL;
+    acr_slots slots = {sizeof slots, data, t->slot_bytes, t->slot_offsets};
+    j->fetched[index] = j->source->get(j->source->user, j->window, j->first + first, last - first, &slots);
+}
+
+/* Rows of each domain, from the offsets just fetched. */
+static acr_status count_rows(acr_trainer *t, int64_t n)
+{
+    t->run.rows[ACR_SAMPLE] = n;
+    for (int d = 2; d < t->g->domain_count; d++) {
+        const int32_t *offsets = t->run.offsets[d];
+        FAIL_IF(offsets[0] != 0, t->ctx, ACR_E_DATA, "offsets of '%s' begin at %d, not at 0", t->g->domains[d].name,
+                (int)offsets[0]);
+        for (int64_t i = 0; i < n; i++) {
+            int64_t rows = (int64_t)offsets[i + 1] - offsets[i];
+            FAIL_IF(rows < 1 || rows > t->g->domains[d].max_rows, t->ctx, ACR_E_DATA,
+                    "sample %lld has %lld rows of '%s', from 1 to %lld are planned", (long long)i, (long long)rows,
+                    t->g->domains[d].name, (long long)t->g->domains[d].max_rows);
+        }
+        t->run.rows[d] = offsets[n];
+    }
+    return ACR_OK;
+}
+
+static acr_status check_range(const acr_trainer *t, const char *what, const int32_t *id, int64_t rows, int64_t end,
+                              bool ignores, int32_t ignore)
+{
+    for (int64_t r = 0; r < rows; r++)
+        FAIL_IF((id[r] < 0 || id[r] >= end) && !(ignores && id[r] == ignore), t->ctx, ACR_E_DATA,
+                "row %lld of the batch: %s is %d, from 0 to %lld is allowed", (long long)r, what, (int)id[r],
+                (long long)end - 1);
+    return ACR_OK;
+}
+
+/* Labels and ids index memory: none may be out of range. data(i) gives the rows
+ * of input i, or NULL where it is not wanted. */
+static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const void *const *data)
+{
+    for (int i = 0; i < t->g->node_count; i++) {
+        const acr__node *n = &t->g->nodes[i];
+        if (!n->live || (n->op != ACR_OP_embedding && n->op != ACR_OP_cross_entropy))
+            continue;
+        bool loss = n->op == ACR_OP_cross_entropy;
+        const acr__node *ids = &t->g->nodes[n->in[loss ? 1 : 0]];
+        const int32_t *id = ids->op == ACR_OP_input && ids->dtype == ACR_I32 ? data[ids->input] : NULL;
+        if (id)
+            TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain], loss ? t->execs[i].in_cols[0]
+                            : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
+    }
+    return ACR_OK;
+}
+
+/* The reference computes in double; rows arrive as float. */
+static void widen(acr_trainer *t, enum acr__mode mode)
+{
+    for (int i = 0; i < t->g->input_count; i++) {
+        const acr__exec *e = &t->execs[t->g->inputs[i]];
+        int raw = t->plan->places[t->g->inputs[i]].raw;
+        if (raw < 0 || !wanted(t, t->g->inputs[i], mode))
+            continue;
+        const float *from = t->slot_data[i];
+        double *to = (double *)(void *)acr__rows_at(&t->run, &e->out, e->domain);
+        for (int64_t k = 0; k < t->run.rows[e->domain] * e->out.ld; k++)
+            to[k] = (double)from[k];
+    }
+}
+
+/* What one member does once all rows are there. */
+static acr_status accept(job *j, int members)
+{
+    acr_trainer *t = j->t;
+    for (int i = 0; i < members; i++)
+        TRY(j->fetched[i]);
+    TRY(count_rows(t, j->n));
+    TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data));
+    if (t->g->reference)
+        widen(t, j->mode);
+    for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
+        t->run.stage_rows[d] = t->run.rows[d];
+    return ACR_OK;
+}
+
+/* ---- steps ---- */
+
+static bool shared(const acr_trainer *t, const acr__exec *e, int count)
+{
+    return count > 1 && e->cost * t->run.rows[e->domain] >= SHARED_WORK;
+}
+
+static void run_step(const acr_trainer *t, const acr__step *s, int index, int count)
+{
+    const acr__exec *e = &t->execs[s->node];
+    const acr__op_info *op = &acr__ops[e->node->op];
+    acr__step_fn *fn = s->phase == ACR_FORWARD ? op->forward : s->phase == ACR_BACKWARD ? op->backward : op->gradient;
+    fn(&t->run, e, index, count);
+}
+
+/* mean_of_micro_batches and sum_of_micro_batch_means: every weight is divided by
+ * the micro-batch's own weight, so that is summed first. */
+static void scale_weights(acr_trainer *t, const acr__step *loss)
+{
+    acr__sum own;
+    acr__sum_clear(&own);
+    t->run.weight_scale = 1;
+    t->run.training = false;
+    run_step(t, loss, 0, 1);
+    t->run.training = true;
+    acr__sum_add(&own, t->run.rows[t->execs[loss->node].domain], t->run.loss.weight);
+    acr__sum_add(&t->weight, t->run.rows[t->execs[loss->node].domain], t->run.loss.weight);
+    double weight = acr__sum_value(&own);
+    t->run.weight_scale = weight != 0 ? 1 / weight : 0;
+}
+
+static bool by_micro_batch(const job *j)
+{
+    return j->mode == ACR_TRAIN && j->t->opts.reduction >= ACR_MEAN_OF_MICRO_BATCHES;
+}
+
+static void run_steps(const job *j, int index, int count)
+{
+    acr_trainer *t = j->t;
+    bool pending = false; /* member 0 is ahead: its serial steps are not yet seen */
+    for (int i = j->from; i < j->to; i++) {
+        const acr__step *s = &t->plan->steps[i];
+        const acr__exec *e = &t->execs[s->node];
+        bool loss = s->node == t->g->loss;
+        if (j->mode == ACR_PREDICT && !t->for_output[s->node])
+            continue;
+        if (loss && by_micro_batch(j)) {
+            if (index == 0)
+                scale_weights(t, s);
+            barrier(t, count);
+            pending = false;
+        }
+        if (!shared(t, e, count)) {
+            if (index == 0)
+                run_step(t, s, 0, 1);
+            pending = true;
+            continue;
+        }
+        if (pending)
+            barrier(t, count);
+        pending = false;
+        run_step(t, s, index, count);
+        barrier(t, count);
+    }
+}
+
+static void member(void *arg, int index, int count)
+{
+    job *j = arg;
+    acr_trainer *t = j->t;
+    if (j->source) {
+        int64_t bytes = 0;
+        for (int i = 0; i < t->g->input_count; i++)
+            bytes += t->slot_data[i] ? t->slot_bytes[i] : 0;
+        bool all = count > 1 && count <= 64 && j->source->parallel && t->g->domain_count == 2 &&
+                   j->n >= 2 * count && j->n * bytes >= SHARED_WORK;
+        if (all || index == 0)
+            fetch(j, all ? index : 0, all ? count : 1);
+        if (all)
+            barrier(t, count);
+        if (index == 0)
+            j->status = accept(j, all ? count : 1);
+        barrier(t, count);
+        if (j->status != ACR_OK)
+            return;
+    }
+    run_steps(j, index, count);
+}
+
+/* ---- the stage ---- */
+
+static void flush_member(void *arg, int index, int count)
+{
+    acr_trainer *t = arg;
+    for (int i = t->plan->step_count; i < t->plan->flush_end; i++)
+        run_step(t, &t->plan->steps[i], index, count);
+}
+
+void acr__stage_flush(acr_trainer *t)
+{
+    int64_t rows = t->run.stage_rows[ACR_SAMPLE];
+    if (!t->plan->staged || rows == 0)
+        return;
+    acr__team_run(t, t->work / 3 * rows, flush_member, t);
+    for (int d = 1; d < t->g->domain_count; d++) {
+        t->run.stage_first[d] += t->run.stage_rows[d];
+        t->run.stage_rows[d] = 0;
+    }
+}
+
+void acr__stage_reserve(acr_trainer *t, int64_t n)
+{
+    for (int d = 1; d < t->g->domain_count; d++)
+        if (t->run.stage_rows[d] + acr__plan_rows(t->plan, d, n) > acr__plan_rows(t->plan, d, t->plan->stage_samples)) {
+            acr__stage_flush(t);
+            return;
+        }
+}
+
+/* A training micro-batch that ran: its rows now belong to the window. */
+static void advance(acr_trainer *t, int64_t n)
+{
+    for (int d = 1; d < t->g->domain_count; d++) {
+        int64_t rows = t->run.rows[d];
+        t->window_rows[d] += rows;
+        if (t->plan->staged) {
+            t->run.stage_rows[d] += rows;
+        } else {
+            t->run.stage_first[d] += rows;
+            t->run.stage_rows[d] = 0;
+        }
+    }
+    t->samples += n;
+    t->micro_batches++;
+}
+
+acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source *source, int64_t window, int64_t first,
+                          int64_t n)
+{
+    job j = {.t = t, .mode = mode, .source = source, .window = window, .first = first, .n = n,
+             .to = mode == ACR_TRAIN ? t->plan->step_count : t->plan->forward_count};
+    if (!t->packed_valid)
+        acr__repack(t);
+    if (mode == ACR_EVALUATE || mode == ACR_PREDICT)
+        acr__stage_flush(t);
+    t->run.training = mode == ACR_TRAIN || mode == ACR_FORWARD_ONLY;
+    t->run.window = (uint32_t)t->clock.windows;
+    t->run.samples = n;
+    t->run.place = t->samples;
+    t->run.weight_scale = 1;
+    for (int d = 1; d < t->g->domain_count; d++)
+        t->run.base[d] = t->plan->staged ? t->run.stage_rows[d] : 0;
+    aim_slots(t, mode);
+    acr__team_run(t, t->work * n, member, &j);
+    TRY(j.status);
+    if (mode != ACR_TRAIN)
+        return ACR_OK;
+    if (t->g->loss != ACR_NONE) {
+        int64_t rows = t->run.rows[t->execs[t->g->loss].domain];
+        acr__sum_add(&t->loss, rows, t->run.loss.loss);
+        if (!by_micro_batch(&j))
+            acr__sum_add(&t->weight, rows, t->run.loss.weight);
+    }
+    advance(t, n);
+    return ACR_OK;
+}
+
+void acr__micro_backward(acr_trainer *t)
+{
+    job j = {.t = t, .mode = ACR_TRAIN, .from = t->plan->forward_count, .to = t->plan->step_count};
+    for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
+        t->run.stage_rows[d] = t->run.rows[d];
+    acr__team_run(t, t->work * t->run.samples, member, &j);
+    advance(t, t->run.samples);
+}
+
+/* ---- batches in the caller's memory ---- */
+
+static acr_status push_get(void *user, int64_t window, int64_t first, int64_t n, const acr_slots *out)
+{
+    (void)window;
+    const acr__push *p = user;
+    const acr_graph *g = p->t->g;
+    for (int d = 2; d < g->domain_count; d++)
+        for (int64_t i = 0; i <= n; i++)
+            out->offsets[d - 2][i] = p->batch->offsets[d - 2][first + i] - p->batch->offsets[d - 2][first];
+    for (int i = 0; i < g->input_count; i++) {
+        const acr__node *in = &g->nodes[g->inputs[i]];
+        if (!out->data[i])
+            continue;
+        bool ragged = in->domain > ACR_SAMPLE;
+        const int32_t *offsets = ragged ? p->batch->offsets[in->domain - 2] : NULL;
+        int64_t row = ragged ? offsets[first] : first, rows = ragged ? offsets[first + n] - row : n;
+        for (int64_t r = 0; r < rows; r++)
+            memcpy((char *)out->data[i] + r * out->row_bytes[i],
+                   (const char *)p->batch->data[i] + (row + r) * in->cols * 4, (size_t)in->cols * 4);
+    }
+    return ACR_OK;
+}
+
+acr_source acr__push_source(acr__push *push)
+{
+    return (acr_source){sizeof(acr_source), push, push_get, 1};
+}
+
+acr_status acr__push_check(const acr_trainer *t, const acr_batch *batch, bool targets)
+{
+    const acr_graph *g = t->g;
+    int64_t rows[ACR_MAX_DOMAINS] = {0};
+    const void *data[ACR_MAX_INPUTS] = {0};
+    FAIL_IF(!batch || batch->samples < 0, t->ctx, ACR_E_ARGUMENT, "the batch has %lld samples",
+            batch ? (long long)batch->samples : -1LL);
+    FAIL_IF(g->domain_count > 2 && !batch->offsets, t->ctx, ACR_E_ARGUMENT,
+            "the graph has ragged domains; the batch needs offsets");
+    rows[ACR_SAMPLE] = batch->samples;
+    for (int d = 2; d < g->domain_count; d++) {
+        const int32_t *offsets = batch->offsets[d - 2];
+        FAIL_IF(!offsets || offsets[0] != 0, t->ctx, ACR_E_ARGUMENT, "the offsets of '%s' must begin at 0",
+                g->domains[d].name);
+        for (int64_t i = 0; i < batch->samples; i++) {
+            int64_t n = (int64_t)offsets[i + 1] - offsets[i];
+            FAIL_IF(n < 1 || n > g->domains[d].max_rows, t->ctx, ACR_E_DATA,
+                    "sample %lld has %lld rows of '%s', from 1 to %lld are planned", (long long)i, (long long)n,
+                    g->domains[d].name, (long long)g->domains[d].max_rows);
+        }
+        rows[d] = offsets[batch->samples];
+    }
+    for (int i = 0; i < g->input_count; i++) {
+        bool needed = wanted(t, g->inputs[i], targets ? ACR_TRAIN : ACR_PREDICT);
+        FAIL_IF(needed && (!batch->data || !batch->data[i]), t->ctx, ACR_E_ARGUMENT, "the batch lacks input '%s'",
+                g->nodes[g->inputs[i]].name);
+        data[i] = needed ? batch->data[i] : NULL;
+    }
+    return check_ids(t, rows, data);
+}

@@ -1,0 +1,329 @@
+/* trainer.c: taking the arena, giving nodes their pointers, and copying
+ * parameters and state in and out in canonical layout. */
+#include "accum/trainer.h"
+#include "base/context.h"
+#include "base/philox.h"
+#include <math.h>
+#include <string.h>
+
+static acr__slot slot_of(const acr_trainer *t, int buffer)
+{
+    if (buffer < 0)
+        return (acr__slot){0};
+    const acr__buffer *b = &t->plan->buffers[buffer];
+    return (acr__slot){t->arena + b->offset, b->ld, b->staged};
+}
+
+static void *memory_of(const acr_trainer *t, int buffer)
+{
+    return buffer < 0 ? NULL : t->arena + t->plan->buffers[buffer].offset;
+}
+
+static int64_t cost_of(const acr_graph *g, const acr__node *n)
+{
+    switch (n->op) {
+    case ACR_OP_linear:
+        return n->cols * g->nodes[n->in[0]].cols;
+    case ACR_OP_relu: case ACR_OP_leaky_relu: case ACR_OP_add: case ACR_OP_mul: case ACR_OP_bias:
+    case ACR_OP_concat: case ACR_OP_reshape:
+        return n->cols;
+    case ACR_OP_mse: case ACR_OP_mae: case ACR_OP_huber: case ACR_OP_cross_entropy: case ACR_OP_bce_with_logits:
+        return g->nodes[n->in[0]].cols * 16;
+    default:
+        return n->cols * 8;
+    }
+}
+
+static void place_exec(acr_trainer *t, int i)
+{
+    const acr__node *n = &t->g->nodes[i];
+    const acr__place *own = &t->plan->places[i];
+    acr__exec *e = &t->execs[i];
+    e->node = n;
+    e->domain = n->domain;
+    e->cost = cost_of(t->g, n);
+    e->out = slot_of(t, own->value);
+    e->dout = slot_of(t, own->grad);
+    e->aux = slot_of(t, own->aux);
+    e->packed = memory_of(t, own->packed);
+    e->packed_back = memory_of(t, own->packed_back);
+    for (int j = 0; j < n->inputs; j++) {
+        const acr__node *in = &t->g->nodes[n->in[j]];
+        bool param = in->op == ACR_OP_param;
+        e->in_cols[j] = in->cols;
+        e->in[j] = slot_of(t, param ? t->plan->param_places[in->param].value : t->plan->places[n->in[j]].value);
+        if (param)
+            e->in[j].ld = in->shape[in->ndim - 1];
+        else if (n->needs_grad && in->needs_grad)
+            e->din[j] = slot_of(t, t->plan->places[n->in[j]].grad);
+        e->din_add[j] = n->din_add[j];
+        e->acc[j] = memory_of(t, own->acc[j]);
+        e->acc2[j] = memory_of(t, own->acc2[j]);
+    }
+    if (n->live)
+        t->work += 3 * e->cost * t->g->domains[n->domain].max_rows;
+}
+
+static bool decays(const acr_trainer_opts *o, const char *name)
+{
+    for (int i = 0; i < o->weight_decay_exclude_count; i++)
+        if (acr__glob(o->weight_decay_exclude[i], name))
+            return false;
+    return o->weight_decay != 0;
+}
+
+/* Trained parameters in the byte order of their names, their uses in graph order. */
+static acr_status list_trained(acr_trainer *t)
+{
+    acr_graph *g = t->g;
+    t->trained = acr__alloc(t->ctx, ((size_t)g->param_count + 1) * sizeof *t->trained);
+    t->lists = acr__alloc(t->ctx, ((size_t)g->use_count + 1) * 2 * sizeof *t->lists);
+    t->list_domains = acr__alloc(t->ctx, ((size_t)g->use_count + 1) * sizeof *t->list_domains);
+    if (!t->trained || !t->lists || !t->list_domains)
+        return ACR_E_NO_MEMORY;
+    int64_t leaf = 0;
+    int used = 0;
+    for (int i = 0; i < g->param_count; i++) {
+        const acr__param *param = &g->params[i];
+        acr__trained p = {.param = i, .elements = param->elements, .first_leaf = leaf,
+                          .decays = decays(&t->opts, param->name),
+                          .value = memory_of(t, t->plan->param_places[i].value),
+                          .acc = t->lists + 2 * used, .acc2 = t->lists + 2 * used + param->uses,
+                          .domain = t->list_domains + used};
+        for (int s = 0; s < t->plan->slots; s++)
+            p.state[s] = memory_of(t, t->plan->param_places[i].state[s]);
+        for (int u = 0; u < param->uses; u++) {
+            acr__use use = g->uses[param->first_use + u];
+            const acr__exec *e = &t->execs[use.node];
+            if (!e->acc[use.slot])
+                continue;
+            p.acc[p.uses] = e->acc[use.slot];
+            p.acc2[p.uses] = e->acc2[use.slot];
+            p.domain[p.uses++] = e->domain;
+        }
+        if (!p.uses)
+            continue;
+        used += param->uses;
+        leaf += (param->elements + ACR_LEAF - 1) / ACR_LEAF;
+        t->trained[t->trained_count++] = p;
+    }
+    return ACR_OK;
+}
+
+/* As PyTorch's Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), keyed by name. */
+static void initial_weights(acr_trainer *t)
+{
+    for (int i = 0; i < t->g->param_count; i++) {
+        const acr__param *p = &t->g->params[i];
+        void *value = memory_of(t, t->plan->param_places[i].value);
+        uint32_t hash = acr__hash32(p->name);
+        float bound = p->fan_in > 0 ? (float)(1.0 / sqrt((double)p->fan_in)) : 0.0f;
+        for (int64_t j = 0; j < p->elements; j++) {
+            float x = p->fan_in > 0 ? bound * acr__init_uniform(t->g->seed, hash, (uint64_t)j) : p->fill;
+            if (t->g->reference)
+                ((double *)value)[j] = (double)x;
+            else
+                ((float *)value)[j] = x;
+        }
+    }
+}
+
+static void mark_outputs(acr_trainer *t)
+{
+    for (int i = t->g->node_count - 1; i >= 0; i--) {
+        const acr__node *n = &t->g->nodes[i];
+        t->for_output[i] |= n->is_output;
+        for (int j = 0; t->for_output[i] && j < n->inputs; j++)
+            t->for_output[n->in[j]] = true;
+    }
+}
+
+static acr_status fill(acr_trainer *t)
+{
+    acr_plan *p = t->plan;
+    acr_graph *g = t->g;
+    FAIL_IF(g->input_count > ACR_MAX_INPUTS, t->ctx, ACR_E_ARGUMENT, "the graph has %d inputs, at most %d are allowed",
+            g->input_count, ACR_MAX_INPUTS);
+    if (p->opts.optimizer)
+        TRY(acr__update_check(t->ctx, &t->opts, p->opts.optimizer));
+    FAIL_IF(p->opts.optimizer == ACR_SGD && t->opts.momentum != 0 && !p->slots, t->ctx, ACR_E_ARGUMENT,
+            "momentum is %g but the plan has no momentum buffer; set acr_plan_opts.momentum", t->opts.momentum);
+    t->execs = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * sizeof *t->execs);
+    t->for_output = acr__alloc(t->ctx, (size_t)g->node_count + 1);
+    t->offset_memory = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ((size_t)p->opts.micro_batch + 1) * sizeof(int32_t));
+    t->memory = acr__alloc(t->ctx, p->bytes + 64);
+    if (!t->execs || !t->for_output || !t->offset_memory || !t->memory)
+        return ACR_E_NO_MEMORY;
+    t->arena = (char *)t->memory + (64 - (uintptr_t)t->memory % 64) % 64;
+    for (int i = 0; i < g->node_count; i++)
+        place_exec(t, i);
+    mark_outputs(t);
+    TRY(list_trained(t));
+    initial_weights(t);
+    t->leaves = memory_of(t, p->leaves);
+    int64_t rows = (int64_t)(p->buffers[p->loss_rows].bytes / (3 * sizeof(double)));
+    double *sums = memory_of(t, p->loss_rows);
+    t->run = (acr__run){.k = g->reference ? &acr__kernels_ref64 : t->ctx->kernels, .es = g->es, .seed = g->seed,
+                        .weight_scale = 1, .loss = {sums, sums + rows, sums + 2 * rows},
+                        .scratch = memory_of(t, p->scratch), .scratch_bytes = (size_t)p->buffers[p->scratch].ld};
+    if (t->ctx->threads > 1 && t->work * p->opts.micro_batch > ACR_SERIAL_WORK)
+        TRY(acr__context_pool(t->ctx, &t->pool));
+    return ACR_OK;
+}
+
+acr_status acr_trainer_create(acr_trainer **out, acr_plan *plan, const acr_trainer_opts *opts)
+{
+    acr_trainer *t = acr__alloc(plan->ctx, sizeof *t);
+    if (!t)
+        return ACR_E_NO_MEMORY;
+    acr_trainer_opts defaults = ACR_TRAINER_OPTS_INIT;
+    t->ctx = plan->ctx;
+    t->plan = plan;
+    t->g = plan->g;
+    t->opts = opts ? *opts : defaults;
+    acr_status status = fill(t);
+    if (status != ACR_OK)
+        acr_trainer_destroy(t);
+    else
+        *out = t;
+    return status;
+}
+
+void acr_trainer_destroy(acr_trainer *t)
+{
+    if (!t)
+        return;
+    acr__free(t->ctx, t->memory);
+    acr__free(t->ctx, t->execs);
+    acr__free(t->ctx, t->for_output);
+    acr__free(t->ctx, t->trained);
+    acr__free(t->ctx, t->lists);
+    acr__free(t->ctx, t->list_domains);
+    acr__free(t->ctx, t->offset_memory);
+    acr__free(t->ctx, t);
+}
+
+static acr_status check_range(const acr_trainer *t, int param, int64_t first, int64_t n)
+{
+    FAIL_IF(param < 0 || param >= t->g->param_count, t->ctx, ACR_E_ARGUMENT, "parameter %d of %d", param,
+            t->g->param_count);
+    const acr__param *p = &t->g->params[param];
+    FAIL_IF(first < 0 || n < 0 || first > p->elements || n > p->elements - first, t->ctx, ACR_E_ARGUMENT,
+            "'%s': elements %lld to %lld of %lld", p->name, (long long)first, (long long)first + n,
+            (long long)p->elements);
+    return ACR_OK;
+}
+
+static void copy_out(const acr_trainer *t, int buffer, int64_t first, int64_t n, float *out)
+{
+    const char *p = memory_of(t, buffer);
+    for (int64_t i = 0; t->g->reference && i < n; i++)
+        out[i] = (float)((const double *)(const void *)p)[first + i];
+    if (!t->g->reference)
+        memcpy(out, p + first * (int64_t)sizeof(float), (size_t)n * sizeof(float));
+}
+
+static void copy_in(acr_trainer *t, int buffer, int64_t first, int64_t n, const float *in)
+{
+    char *p = memory_of(t, buffer);
+    for (int64_t i = 0; t->g->reference && i < n; i++)
+        ((double *)(void *)p)[first + i] = (double)in[i];
+    if (!t->g->reference)
+        memcpy(p + first * (int64_t)sizeof(float), in, (size_t)n * sizeof(float));
+}
+
+acr_status acr_param_read(acr_trainer *t, int param, int64_t first, int64_t n, float *out)
+{
+    TRY(check_range(t, param, first, n));
+    copy_out(t, t->plan->param_places[param].value, first, n, out);
+    return ACR_OK;
+}
+
+acr_status acr_param_write(acr_trainer *t, int param, int64_t first, int64_t n, const float *in)
+{
+    TRY(check_range(t, param, first, n));
+    FAIL_IF(t->open, t->ctx, ACR_E_STATE, "'%s' cannot be written inside a window; close or abort it first",
+            t->g->params[param].name);
+    copy_in(t, t->plan->param_places[param].value, first, n, in);
+    t->packed_valid = false;
+    return ACR_OK;
+}
+
+int acr_param_trainable(const acr_trainer *t, int param)
+{
+    for (int i = 0; i < t->trained_count; i++)
+        if (t->trained[i].param == param)
+            return 1;
+    return 0;
+}
+
+acr_status acr_gradient_read(acr_trainer *t, int param, int64_t first, int64_t n, double *out)
+{
+    TRY(check_range(t, param, first, n));
+    FAIL_IF(!t->open, t->ctx, ACR_E_STATE, "acr_gradient_read: no window is open");
+    acr__stage_flush(t);
+    for (int i = 0; i < t->trained_count; i++)
+        if (t->trained[i].param == param) {
+            for (int64_t j = 0; j < n; j++)
+                out[j] = acr__joined(t, &t->trained[i], first + j);
+            return ACR_OK;
+        }
+    return acr__fail(t->ctx, ACR_E_ARGUMENT, "'%s' is not trained and has no gradient", t->g->params[param].name);
+}
+
+const acr_graph *acr_trainer_graph(const acr_trainer *t) { return t->g; }
+
+int acr_state_slots(const acr_trainer *t) { return t->plan->slots; }
+
+const char *acr_state_name(const acr_trainer *t, int slot)
+{
+    if (slot < 0 || slot >= t->plan->slots)
+        return NULL;
+    if (t->plan->opts.optimizer == ACR_SGD)
+        return "momentum_buffer";
+    return slot ? "exp_avg_sq" : "exp_avg"; /* PyTorch's names */
+}
+
+static acr_status check_state(const acr_trainer *t, int param, int slot, int64_t first, int64_t n)
+{
+    TRY(check_range(t, param, first, n));
+    FAIL_IF(slot < 0 || slot >= t->plan->slots || t->plan->param_places[param].state[slot] < 0, t->ctx, ACR_E_ARGUMENT,
+            "'%s' has no optimizer state %d", t->g->params[param].name, slot);
+    return ACR_OK;
+}
+
+acr_status acr_state_read(acr_trainer *t, int param, int slot, int64_t first, int64_t n, float *out)
+{
+    TRY(check_state(t, param, slot, first, n));
+    copy_out(t, t->plan->param_places[param].state[slot], first, n, out);
+    return ACR_OK;
+}
+
+acr_status acr_state_write(acr_trainer *t, int param, int slot, int64_t first, int64_t n, const float *in)
+{
+    TRY(check_state(t, param, slot, first, n));
+    FAIL_IF(t->open, t->ctx, ACR_E_STATE, "the state of '%s' cannot be written inside a window",
+            t->g->params[param].name);
+    copy_in(t, t->plan->param_places[param].state[slot], first, n, in);
+    return ACR_OK;
+}
+
+acr_context *acr__trainer_context(const acr_trainer *t) { return t->ctx; }
+int64_t acr__trainer_micro_batch(const acr_trainer *t) { return t->plan->opts.micro_batch; }
+
+acr_status acr_clock_get(const acr_trainer *t, acr_clock *out)
+{
+    *out = t->clock;
+    return ACR_OK;
+}
+
+acr_status acr_clock_set(acr_trainer *t, const acr_clock *clock)
+{
+    FAIL_IF(t->open, t->ctx, ACR_E_STATE, "the clock cannot be set inside a window");
+    FAIL_IF(clock->updates < 0 || clock->windows < clock->updates || clock->windows > UINT32_MAX ||
+                clock->samples < 0 || clock->tokens < 0 || clock->skipped < 0 || clock->skipped_in_row < 0,
+            t->ctx, ACR_E_ARGUMENT, "the clock says %lld updates in %lld windows; that cannot be",
+            (long long)clock->updates, (long long)clock->windows);
+    t->clock = *clock;
+    return ACR_OK;
+}

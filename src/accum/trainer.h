@@ -1,0 +1,102 @@
+/* trainer.h: the window's owner: the arena, the placed nodes, the sums.
+ *
+ *     open -> add, add, ... -> close        (abort at any point)
+ *
+ * Invariant: after k adds each accumulator, with the staged rows behind it,
+ * holds sum_i w_i * dl_i/dp over the samples so far, in sample order. close()
+ * divides by the total weight once: the one place that divides. */
+#ifndef ACR_ACCUM_TRAINER_H
+#define ACR_ACCUM_TRAINER_H
+
+#include "accum/weight.h"
+#include "base/pool.h"
+#include "graph/exec.h"
+#include "graph/graph.h"
+#include "optim/update.h"
+#include "plan/plan.h"
+
+/* A trained parameter at the close of a window. */
+typedef struct acr__trained {
+    int param;
+    bool decays;
+    int64_t elements, first_leaf;
+    char *value, *state[2];
+    int uses;
+    void **acc, **acc2; /* uses entries each, in graph order; acc2's are NULL unless planned */
+    acr_domain *domain; /* whose rows each use's chain runs over */
+} acr__trained;
+
+struct acr_trainer {
+    acr_context *ctx;
+    acr_plan *plan;
+    acr_graph *g;
+    acr_trainer_opts opts;
+    acr__pool *pool; /* NULL until work is worth sharing */
+
+    void *memory; /* the arena as allocated */
+    char *arena;  /* aligned */
+    acr__exec *execs; /* a node each */
+    bool *for_output; /* a node each: predictions need it */
+    acr__trained *trained;
+    int trained_count;
+    void **lists;            /* storage of trained[].acc and acc2 */
+    acr_domain *list_domains; /* of trained[].domain */
+    double *leaves;
+    int64_t work; /* multiply-adds a sample, forward and back, about */
+    bool packed_valid;
+
+    acr__run run;
+    acr_clock clock;
+    bool open, awaiting; /* awaiting: forward was called, backward is due */
+    int64_t window_rows[ACR_MAX_DOMAINS]; /* rows of the window, staged ones included */
+    int64_t samples, micro_batches;
+    acr__sum loss, weight;
+
+    /* what the slots of a source are made of; filled per call */
+    void *slot_data[64];
+    int64_t slot_bytes[64];
+    int32_t *slot_offsets[ACR_MAX_DOMAINS];
+    int32_t *offset_memory; /* ragged domains x (micro_batch + 1) */
+};
+enum { ACR_MAX_INPUTS = 64, ACR_SERIAL_WORK = 200000 };
+
+/* What the train loop needs to know of a trainer. */
+acr_context *acr__trainer_context(const acr_trainer *t);
+int64_t acr__trainer_micro_batch(const acr_trainer *t);
+
+/* -- micro.c -- */
+enum acr__mode {
+    ACR_TRAIN,        /* everything */
+    ACR_FORWARD_ONLY, /* the forward of training, whose backward comes later */
+    ACR_EVALUATE,     /* forward and loss, dropout off; the window is not touched */
+    ACR_PREDICT,      /* what the outputs need, dropout off; likewise */
+};
+/* Pulls samples [first, first+n) (n at most the micro-batch) into the slots and
+ * runs the mode's steps. The caller has made room in the stage. */
+acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source *source, int64_t window, int64_t first,
+                          int64_t n);
+/* Backward alone, after ACR_FORWARD_ONLY; the outputs' gradients are written. */
+void acr__micro_backward(acr_trainer *t);
+/* Room for n more samples in the stage; takes the due weight gradients if not. */
+void acr__stage_reserve(acr_trainer *t, int64_t n);
+/* Takes the weight gradients of all staged rows. Does not change any bit. */
+void acr__stage_flush(acr_trainer *t);
+/* Runs fn over the team if `work` multiply-adds pay for it, else alone. */
+void acr__team_run(acr_trainer *t, int64_t work, void (*fn)(void *arg, int index, int count), void *arg);
+/* A source over a batch in memory. batch->size etc. are checked by the caller. */
+typedef struct acr__push {
+    const acr_trainer *t;
+    const acr_batch *batch;
+} acr__push;
+acr_status acr__push_check(const acr_trainer *t, const acr_batch *batch, bool targets);
+acr_source acr__push_source(acr__push *push);
+
+/* -- close.c -- */
+/* Divides, checks, clips, updates; fills the report's norm, clip and skipped. */
+void acr__close_update(acr_trainer *t, double W, acr_report *report);
+/* Brings the packed copies of the weights up to date. */
+void acr__repack(acr_trainer *t);
+/* One element of the joined accumulators of a trained parameter. */
+double acr__joined(const acr_trainer *t, const acr__trained *p, int64_t element);
+
+#endif

@@ -1,0 +1,213 @@
+/* window.c: opening, adding, closing. The state of a window is trainer.h's; the
+ * arithmetic of its micro-batches micro.c's, of its close close.c's. */
+#include "accum/trainer.h"
+#include "base/context.h"
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+acr_status acr_window_open(acr_trainer *t)
+{
+    FAIL_IF(!t->plan->opts.optimizer, t->ctx, ACR_E_STATE, "this plan only predicts; give acr_plan_opts an optimizer");
+    FAIL_IF(t->open, t->ctx, ACR_E_STATE, "a window is open already; close or abort it first");
+    FAIL_IF(t->clock.windows >= UINT32_MAX, t->ctx, ACR_E_STATE, "2^32 windows are the most that one run can have");
+    t->open = true;
+    t->awaiting = false;
+    t->samples = t->micro_batches = 0;
+    memset(t->window_rows, 0, sizeof t->window_rows);
+    memset(t->run.stage_rows, 0, sizeof t->run.stage_rows);
+    memset(t->run.stage_first, 0, sizeof t->run.stage_first);
+    acr__sum_clear(&t->loss);
+    acr__sum_clear(&t->weight);
+    return ACR_OK;
+}
+
+void acr_window_abort(acr_trainer *t)
+{
+    t->open = false;
+    t->awaiting = false;
+}
+
+/* A window past ACR_CHAIN_ROWS rows needs second accumulators. */
+static acr_status check_rows(const acr_trainer *t, int64_t n)
+{
+    FAIL_IF(!t->open, t->ctx, ACR_E_STATE, "no window is open; call acr_window_open first");
+    FAIL_IF(t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward is due after acr_window_forward");
+    FAIL_IF(t->samples + n > UINT32_MAX, t->ctx, ACR_E_ARGUMENT, "2^32 samples are the most that one window can have");
+    for (int d = 1; d < t->g->domain_count; d++) {
+        int64_t rows = t->window_rows[d] + acr__plan_rows(t->plan, d, n);
+        FAIL_IF(rows > ACR_CHAIN_ROWS && !t->plan->second, t->ctx, ACR_E_STATE,
+                "the window would have up to %lld rows; plan it with max_window_rows of at least that many",
+                (long long)rows);
+    }
+    return ACR_OK;
+}
+
+acr_status acr_window_pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n)
+{
+    TRY(check_rows(t, n));
+    FAIL_IF(t->g->loss == ACR_NONE, t->ctx, ACR_E_STATE,
+            "the graph has no loss; use acr_window_forward and acr_window_backward");
+    for (int64_t done = 0, m; done < n; done += m) {
+        m = acr__min(t->plan->opts.micro_batch, n - done);
+        acr_status status = ACR_OK;
+        if (atomic_load_explicit(&t->ctx->cancel, memory_order_relaxed))
+            status = acr__fail(t->ctx, ACR_E_CANCELLED, "cancelled after %lld samples of the window", (long long)t->samples);
+        if (status == ACR_OK) {
+            acr__stage_reserve(t, m);
+            status = acr__micro_run(t, ACR_TRAIN, source, window, first + done, m);
+        }
+        if (status != ACR_OK) {
+            acr_window_abort(t);
+            return status;
+        }
+    }
+    return ACR_OK;
+}
+
+acr_status acr_window_add(acr_trainer *t, const acr_batch *batch)
+{
+    TRY(acr__push_check(t, batch, true));
+    acr__push push = {t, batch};
+    acr_source source = acr__push_source(&push);
+    return acr_window_pull(t, &source, 0, 0, batch->samples);
+}
+
+static double divisor(const acr_trainer *t, double W)
+{
+    switch (t->opts.reduction) {
+    case ACR_SUM:
+    case ACR_SUM_OF_MICRO_BATCH_MEANS:
+        return 1;
+    case ACR_MEAN_OF_MICRO_BATCHES:
+        return (double)t->micro_batches;
+    default:
+        return W;
+    }
+}
+
+static void tick(acr_trainer *t, const acr_report *r)
+{
+    t->clock.windows++;
+    t->clock.samples += r->samples;
+    t->clock.tokens += r->rows;
+    if (r->skipped) {
+        t->clock.skipped++;
+        t->clock.skipped_in_row++;
+    } else {
+        t->clock.updates++;
+        t->clock.skipped_in_row = 0;
+    }
+}
+
+acr_status acr_window_close(acr_trainer *t, acr_report *report)
+{
+    TRY(check_rows(t, 0));
+    acr__stage_flush(t);
+    double W = acr__sum_value(&t->weight);
+    acr_report r = {.size = sizeof r, .window = t->clock.windows, .weight = W, .samples = t->samples,
+                    .micro_batches = t->micro_batches, .clip = 1};
+    acr_domain d = t->g->loss == ACR_NONE ? ACR_SAMPLE : t->g->nodes[t->g->loss].domain;
+    r.rows = t->window_rows[d];
+    r.learning_rate = acr_learning_rate(&t->opts, t->clock.updates);
+    if (W != 0) {
+        r.loss = acr__sum_value(&t->loss) / divisor(t, W);
+        acr__close_update(t, divisor(t, W), &r);
+    } else {
+        r.loss = NAN;
+        r.skipped = 2;
+    }
+    tick(t, &r);
+    r.update = t->clock.updates;
+    t->open = false;
+    if (report)
+        *report = r;
+    FAIL_IF(t->opts.max_skipped > 0 && t->clock.skipped_in_row >= t->opts.max_skipped, t->ctx, ACR_E_DIVERGED,
+            "%d windows in a row were skipped, the last because %s; lower the learning rate or set max_grad_norm",
+            (int)t->clock.skipped_in_row, r.skipped == 1 ? "its gradient was not finite" : "its weight W was 0");
+    return ACR_OK;
+}
+
+/* ---- an external loss ---- */
+
+static acr_node output_node(const acr_trainer *t, const char *name)
+{
+    for (int i = 0; i < t->g->output_count; i++)
+        if (!strcmp(t->g->outputs[i].name, name))
+            return t->g->outputs[i].node;
+    acr__fail(t->ctx, ACR_E_ARGUMENT, "there is no output '%s'", name);
+    return ACR_NONE;
+}
+
+acr_status acr_window_forward(acr_trainer *t, const acr_batch *batch)
+{
+    TRY(acr__push_check(t, batch, false));
+    TRY(check_rows(t, batch->samples));
+    FAIL_IF(t->g->loss != ACR_NONE, t->ctx, ACR_E_STATE, "the graph has a loss of its own; use acr_window_add");
+    FAIL_IF(batch->samples < 1 || batch->samples > t->plan->opts.micro_batch, t->ctx, ACR_E_ARGUMENT,
+            "the batch has %lld samples, from 1 to the micro-batch of %lld are allowed", (long long)batch->samples,
+            (long long)t->plan->opts.micro_batch);
+    acr__push push = {t, batch};
+    acr_source source = acr__push_source(&push);
+    acr__stage_reserve(t, batch->samples);
+    TRY(acr__micro_run(t, ACR_FORWARD_ONLY, &source, 0, 0, batch->samples));
+    t->awaiting = true;
+    return ACR_OK;
+}
+
+acr_status acr_output_read(acr_trainer *t, const char *name, int64_t first_row, int64_t rows, float *out)
+{
+    acr_node node = output_node(t, name);
+    if (node == ACR_NONE)
+        return ACR_E_ARGUMENT;
+    const acr__exec *e = &t->execs[node];
+    FAIL_IF(first_row < 0 || rows < 0 || first_row + rows > t->run.rows[e->domain], t->ctx, ACR_E_ARGUMENT,
+            "output '%s' has %lld rows, %lld to %lld were asked for", name, (long long)t->run.rows[e->domain],
+            (long long)first_row, (long long)first_row + rows);
+    const char *p = acr__rows_at(&t->run, &e->out, e->domain);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < e->node->cols; j++) {
+            int64_t at = (first_row + r) * e->out.ld + j;
+            out[r * e->node->cols + j] =
+                t->g->reference ? (float)((const double *)(const void *)p)[at] : ((const float *)(const void *)p)[at];
+        }
+    return ACR_OK;
+}
+
+static void write_gradient(const acr_trainer *t, const acr__exec *e, const float *gradient, const float *weight)
+{
+    char *p = acr__rows_at(&t->run, &e->dout, e->domain);
+    for (int64_t r = 0; r < t->run.rows[e->domain]; r++)
+        for (int64_t j = 0; j < e->node->cols; j++) {
+            int64_t from = r * e->node->cols + j, to = r * e->dout.ld + j;
+            float x = gradient ? (weight ? weight[r] * gradient[from] : gradient[from]) : 0.0f;
+            if (t->g->reference)
+                ((double *)(void *)p)[to] = (double)x;
+            else
+                ((float *)(void *)p)[to] = x;
+        }
+}
+
+acr_status acr_window_backward(acr_trainer *t, const char *name, const float *gradient, const float *weight,
+                               const float *loss)
+{
+    acr_node node = output_node(t, name);
+    if (node == ACR_NONE)
+        return ACR_E_ARGUMENT;
+    FAIL_IF(!t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward comes after acr_window_forward");
+    FAIL_IF(!gradient || !t->execs[node].dout.p, t->ctx, ACR_E_ARGUMENT,
+            "output '%s': %s", name, gradient ? "no trained parameter lies behind it" : "the gradient is NULL");
+    for (int i = 0; i < t->g->output_count; i++)
+        if (t->execs[t->g->outputs[i].node].dout.p)
+            write_gradient(t, &t->execs[t->g->outputs[i].node], NULL, NULL);
+    const acr__exec *e = &t->execs[node];
+    write_gradient(t, e, gradient, weight);
+    for (int64_t r = 0; r < t->run.rows[e->domain]; r++) {
+        double w = weight ? (double)weight[r] : 1.0, l = loss ? w * (double)loss[r] : 0.0;
+        acr__sum_add(&t->weight, 1, &w);
+        acr__sum_add(&t->loss, 1, &l);
+    }
+    acr__micro_backward(t);
+    t->awaiting = false;
+    return ACR_OK;
+}

@@ -1,0 +1,67 @@
+/* exec.h: a node once its memory has a place, and what one micro-batch looks
+ * like to it. Step functions (op_*.c) see nothing else. */
+#ifndef ACR_EXEC_H
+#define ACR_EXEC_H
+
+#include "base/base.h"
+#include "kernel/kernel.h"
+
+#ifndef ACR_CHAIN_ROWS
+/* Rule 1: a weight gradient's chain is spilled after so many rows of the window.
+ * Tests build with a small one. */
+#define ACR_CHAIN_ROWS 1048576
+#endif
+
+/* A placed matrix: rows ld elements apart. Staged ones hold several
+ * micro-batches; the current one begins at run->base. */
+typedef struct acr__slot {
+    char *p; /* NULL: there is none */
+    int64_t ld;
+    bool staged;
+} acr__slot;
+
+typedef struct acr__exec {
+    const struct acr__node *node;
+    acr_domain domain;
+    int64_t cost; /* multiply-adds a row, about: whether threads pay */
+    acr__slot out, dout, aux;
+    acr__slot in[8], din[8];
+    int64_t in_cols[8];
+    bool din_add[8];
+    /* for in[i] a trained parameter: this use's accumulator, and the second one
+     * of windows past ACR_CHAIN_ROWS (NULL where none is planned) */
+    void *acc[8], *acc2[8];
+    void *packed, *packed_back; /* linear: W^T and W as panels, or NULL */
+} acr__exec;
+
+/* The row sums of the loss node, filled by its forward. */
+typedef struct acr__loss_rows {
+    double *loss, *weight, *correct;
+} acr__loss_rows;
+
+typedef struct acr__run {
+    const acr_kernels *k;
+    size_t es;
+    uint64_t seed;
+    uint32_t window;
+    bool training;        /* dropout on, gradients wanted */
+    int64_t samples;      /* of this micro-batch */
+    int64_t place;        /* samples of the window before it */
+    double weight_scale;  /* see acr_loss_args */
+    int64_t rows[8];      /* by domain: of this micro-batch */
+    int64_t base[8];      /* where it begins in staged slots */
+    int64_t stage_rows[8];  /* staged rows whose weight gradient is due */
+    int64_t stage_first[8]; /* the window's row index of staged row 0 */
+    const int32_t *offsets[8];
+    acr__loss_rows loss;
+    char *scratch; /* scratch_bytes for each member of the team */
+    size_t scratch_bytes;
+} acr__run;
+
+/* The current micro-batch's first row of a slot. */
+static inline char *acr__rows_at(const acr__run *run, const acr__slot *s, acr_domain domain)
+{
+    return s->p + (s->staged ? run->base[domain] * s->ld * (int64_t)run->es : 0);
+}
+
+#endif

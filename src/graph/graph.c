@@ -1,0 +1,540 @@
+/* graph.c: building a graph, node by node.
+ *
+ * A wrong argument sticks: the first sentence is kept, the call yields ACR_NONE,
+ * and acr_graph_finish tells it. So a model reads as one expression and errors
+ * are looked at once. Nothing here knows of memory or of micro-batches. */
+#include "graph/graph.h"
+#include "base/context.h"
+#include "base/philox.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+acr_status acr__grow(acr_context *ctx, void *array, int *capacity, int count, size_t size)
+{
+    if (count < *capacity)
+        return ACR_OK;
+    int want = *capacity ? *capacity * 2 : 16;
+    void *old, *grown;
+    memcpy(&old, array, sizeof old);
+    grown = acr__alloc(ctx, (size_t)want * size);
+    if (!grown)
+        return ACR_E_NO_MEMORY;
+    if (old)
+        memcpy(grown, old, (size_t)*capacity * size);
+    acr__free(ctx, old);
+    memcpy(array, &grown, sizeof grown);
+    *capacity = want;
+    return ACR_OK;
+}
+
+bool acr__glob(const char *pattern, const char *text)
+{
+    const char *star = NULL, *resume = NULL;
+    while (*text) {
+        if (*pattern == '*') {
+            star = pattern++;
+            resume = text;
+        } else if (*pattern == '?' || *pattern == *text) {
+            pattern++, text++;
+        } else if (star) {
+            pattern = star + 1;
+            text = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return *pattern == 0;
+}
+
+ACR_PRINTF(3, 4) static acr_node stick(acr_graph *g, acr_status status, const char *format, ...)
+{
+    if (g->status == ACR_OK) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(g->sentence, sizeof g->sentence, format, args);
+        va_end(args);
+        g->status = status;
+    }
+    return ACR_NONE;
+}
+
+static acr_node stick_memory(acr_graph *g) { return stick(g, ACR_E_NO_MEMORY, "%s", acr_error(g->ctx)); }
+
+acr_graph *acr_graph_create(acr_context *ctx, const acr_graph_opts *opts)
+{
+    acr_graph *g = acr__alloc(ctx, sizeof *g);
+    if (!g)
+        return NULL;
+    g->ctx = ctx;
+    g->seed = opts ? opts->seed : 0;
+    g->reference = opts && opts->reference;
+    g->es = g->reference ? sizeof(double) : sizeof(float);
+    g->loss = ACR_NONE;
+    g->domain_count = 2;
+    g->domains[ACR_ONCE].max_rows = g->domains[ACR_SAMPLE].max_rows = 1;
+    return g;
+}
+
+void acr_graph_destroy(acr_graph *g)
+{
+    if (!g)
+        return;
+    acr_context *ctx = g->ctx;
+    for (int i = 0; i < g->node_count; i++) {
+        acr__free(ctx, g->nodes[i].name);
+        acr__free(ctx, g->nodes[i].class_weight);
+    }
+    for (int i = 0; i < g->param_count; i++)
+        acr__free(ctx, g->params[i].name);
+    for (int i = 0; i < g->output_count; i++)
+        acr__free(ctx, g->outputs[i].name);
+    for (int i = 0; i < g->domain_count; i++)
+        acr__free(ctx, g->domains[i].name);
+    acr__free(ctx, g->nodes);
+    acr__free(ctx, g->inputs);
+    acr__free(ctx, g->params);
+    acr__free(ctx, g->uses);
+    acr__free(ctx, g->outputs);
+    acr__free(ctx, g);
+}
+
+acr_domain acr_domain_create(acr_graph *g, const char *name, int64_t max_rows)
+{
+    if (g->domain_count == ACR_MAX_DOMAINS)
+        return stick(g, ACR_E_ARGUMENT, "domain '%s': a graph has at most %d ragged domains", name, ACR_MAX_DOMAINS - 2);
+    if (max_rows < 1 || max_rows > INT32_MAX)
+        return stick(g, ACR_E_ARGUMENT, "domain '%s': max_rows is %lld, from 1 to 2147483647 is allowed", name,
+                     (long long)max_rows);
+    char *copy = acr__strdup(g->ctx, name);
+    if (!copy)
+        return stick_memory(g);
+    g->domains[g->domain_count] = (acr__domain_info){copy, max_rows};
+    return g->domain_count++;
+}
+
+/* Appends a node of the given row shape; NULL after a failure. */
+static acr__node *append(acr_graph *g, enum acr__op op, const char *name, acr_domain domain, int ndim,
+                         const int64_t *shape)
+{
+    const char *what = name ? name : acr__ops[op].name;
+    if (g->status != ACR_OK)
+        return NULL;
+    if (g->finished)
+        return stick(g, ACR_E_STATE, "%s: the graph is finished, nothing can be added", what), NULL;
+    if (ndim < 1 || ndim > ACR_MAX_DIMS)
+        return stick(g, ACR_E_SHAPE, "%s: %d dimensions, from 1 to %d are allowed", what, ndim, ACR_MAX_DIMS), NULL;
+    if (domain < 0 || domain >= g->domain_count)
+        return stick(g, ACR_E_ARGUMENT, "%s: there is no domain %d", what, (int)domain), NULL;
+    int64_t dims[ACR_MAX_DIMS] = {0}; /* shape may lie in the array that grows below */
+    memcpy(dims, shape, (size_t)ndim * sizeof *shape);
+    int64_t cols = 1;
+    for (int i = 0; i < ndim; i++)
+        if (shape[i] < 1 || !acr__mul64(cols, shape[i], &cols) || cols > INT64_MAX / 64)
+            return stick(g, ACR_E_SHAPE, "%s: dimension %d is %lld; each must be at least 1 and their product fit memory",
+                         what, i, (long long)shape[i]), NULL;
+    if (acr__grow(g->ctx, &g->nodes, &g->node_capacity, g->node_count, sizeof *g->nodes) != ACR_OK)
+        return stick_memory(g), NULL;
+    acr__node *n = &g->nodes[g->node_count];
+    memset(n, 0, sizeof *n);
+    n->op = op;
+    n->dtype = ACR_F32;
+    n->domain = domain;
+    n->ndim = ndim;
+    memcpy(n->shape, dims, sizeof dims);
+    n->cols = cols;
+    if (name) {
+        n->name = acr__strdup(g->ctx, name);
+        if (!n->name)
+            return stick_memory(g), NULL;
+        n->hash = acr__hash32(name);
+    }
+    g->node_count++;
+    return n;
+}
+
+static acr_node id_of(const acr_graph *g, const acr__node *n) { return n ? (acr_node)(n - g->nodes) : ACR_NONE; }
+
+/* The node, checked to be a float value of some row domain; NULL if not. */
+static const acr__node *value(acr_graph *g, const char *op, acr_node x)
+{
+    if (g->status != ACR_OK)
+        return NULL;
+    if (x < 0 || x >= g->node_count)
+        return stick(g, ACR_E_ARGUMENT, "%s: there is no node %d", op, (int)x), NULL;
+    const acr__node *n = &g->nodes[x];
+    if (n->dtype != ACR_F32)
+        return stick(g, ACR_E_SHAPE, "%s: input '%s' holds integers, a float value is wanted", op, n->name), NULL;
+    if (n->domain == ACR_ONCE)
+        return stick(g, ACR_E_SHAPE, "%s: parameter '%s' has no rows; use it through linear_shared, bias or embedding_shared",
+                     op, n->name), NULL;
+    if (acr__is_loss(n))
+        return stick(g, ACR_E_SHAPE, "%s: a loss cannot be computed with; give it to acr_loss", op), NULL;
+    return n;
+}
+
+/* The parameter `x` with this shape; NULL after a failure. */
+static const acr__node *parameter(acr_graph *g, const char *op, acr_node x, int64_t rows, int64_t cols)
+{
+    if (g->status != ACR_OK)
+        return NULL;
+    if (x < 0 || x >= g->node_count || g->nodes[x].op != ACR_OP_param)
+        return stick(g, ACR_E_ARGUMENT, "%s: node %d is no parameter", op, (int)x), NULL;
+    const acr__node *n = &g->nodes[x];
+    int want = rows > 0 ? 2 : 1;
+    if (n->ndim != want || n->shape[n->ndim - 1] != cols)
+        return stick(g, ACR_E_SHAPE, "%s: parameter '%s' has %d dimensions, the last %lld; %d dimensions ending in %lld are wanted",
+                     op, n->name, n->ndim, (long long)n->shape[n->ndim - 1], want, (long long)cols), NULL;
+    return n;
+}
+
+static acr_node append_input(acr_graph *g, acr_domain domain, const char *name, acr_dtype dtype, int ndim,
+                             const int64_t *shape)
+{
+    if (g->status == ACR_OK && dtype != ACR_F32 && dtype != ACR_I32)
+        return stick(g, ACR_E_ARGUMENT, "input '%s': dtype %d is neither ACR_F32 nor ACR_I32", name, (int)dtype);
+    if (g->status == ACR_OK && domain == ACR_ONCE)
+        return stick(g, ACR_E_ARGUMENT, "input '%s': an input has rows; give it the sample or a ragged domain", name);
+    acr__node *n = append(g, ACR_OP_input, name, domain, ndim, shape);
+    if (!n)
+        return ACR_NONE;
+    n->dtype = dtype;
+    n->input = g->input_count;
+    if (acr__grow(g->ctx, &g->inputs, &g->input_capacity, g->input_count, sizeof *g->inputs) != ACR_OK)
+        return stick_memory(g);
+    return g->inputs[g->input_count++] = id_of(g, n);
+}
+
+acr_node acr_input(acr_graph *g, const char *name, acr_dtype dtype, int ndim, const int64_t *shape)
+{
+    return append_input(g, ACR_SAMPLE, name, dtype, ndim, shape);
+}
+
+acr_node acr_input_in(acr_graph *g, acr_domain domain, const char *name, acr_dtype dtype, int ndim, const int64_t *shape)
+{
+    return append_input(g, domain, name, dtype, ndim, shape);
+}
+
+acr_node acr_param(acr_graph *g, const char *name, int ndim, const int64_t *shape, int64_t fan_in, float fill)
+{
+    acr__node *n = append(g, ACR_OP_param, name, ACR_ONCE, ndim, shape);
+    if (!n)
+        return ACR_NONE;
+    if (acr__grow(g->ctx, &g->params, &g->param_capacity, g->param_count, sizeof *g->params) != ACR_OK)
+        return stick_memory(g);
+    char *copy = acr__strdup(g->ctx, name);
+    if (!copy)
+        return stick_memory(g);
+    acr__param *p = &g->params[g->param_count];
+    *p = (acr__param){.name = copy, .node = id_of(g, n), .ndim = ndim, .elements = n->cols, .fan_in = fan_in,
+                      .fill = fill, .trainable = true};
+    memcpy(p->shape, n->shape, sizeof p->shape);
+    n->param = g->param_count++;
+    return p->node;
+}
+
+static acr_node param_named(acr_graph *g, const char *name, const char *suffix, int ndim, const int64_t *shape,
+                            int64_t fan_in, float fill)
+{
+    char full[512];
+    int length = snprintf(full, sizeof full, "%s.%s", name, suffix);
+    if (length < 0 || (size_t)length >= sizeof full)
+        return stick(g, ACR_E_ARGUMENT, "the name '%.40s...' is longer than %zu bytes", name, sizeof full - 16);
+    return acr_param(g, full, ndim, shape, fan_in, fill);
+}
+
+/* Appends an op over `count` inputs that are already checked. */
+static acr__node *append_op(acr_graph *g, enum acr__op op, const char *name, acr_domain domain, int ndim,
+                            const int64_t *shape, int count, const acr_node *in)
+{
+    acr__node *n = append(g, op, name, domain, ndim, shape);
+    if (n) {
+        n->inputs = count;
+        memcpy(n->in, in, (size_t)count * sizeof *in);
+    }
+    return n;
+}
+
+static acr_node linear(acr_graph *g, acr_node x, int64_t out, const char *name, acr_node weight, acr_node bias)
+{
+    const acr__node *v = value(g, name ? name : "linear", x);
+    if (!v)
+        return ACR_NONE;
+    int64_t shape[ACR_MAX_DIMS];
+    int ndim = v->ndim;
+    acr_domain domain = v->domain;
+    int64_t in = v->cols;
+    if (ndim != 1)
+        return stick(g, ACR_E_SHAPE, "%s: rows of %d dimensions; reshape them to one", name ? name : "linear", ndim);
+    shape[0] = out;
+    if (name) {
+        weight = param_named(g, name, "weight", 2, (int64_t[]){out, in}, in, 0);
+        bias = param_named(g, name, "bias", 1, shape, in, 0);
+    }
+    acr_node inputs[3] = {x, weight, bias};
+    if (!parameter(g, "linear", weight, 1, in))
+        return ACR_NONE;
+    return id_of(g, append_op(g, ACR_OP_linear, NULL, domain, 1, shape, bias == ACR_NONE ? 2 : 3, inputs));
+}
+
+acr_node acr_linear(acr_graph *g, acr_node x, int64_t out, const char *name)
+{
+    return linear(g, x, out, name, ACR_NONE, ACR_NONE);
+}
+
+acr_node acr_linear_shared(acr_graph *g, acr_node x, acr_node weight)
+{
+    if (g->status == ACR_OK && (weight < 0 || weight >= g->node_count || g->nodes[weight].op != ACR_OP_param))
+        return stick(g, ACR_E_ARGUMENT, "linear_shared: node %d is no parameter", (int)weight);
+    return linear(g, x, g->status == ACR_OK ? g->nodes[weight].shape[0] : 1, NULL, weight, ACR_NONE);
+}
+
+acr_node acr_bias(acr_graph *g, acr_node x, acr_node bias)
+{
+    const acr__node *v = value(g, "bias", x);
+    if (!v || !parameter(g, "bias", bias, 0, v->cols))
+        return ACR_NONE;
+    return id_of(g, append_op(g, ACR_OP_bias, NULL, v->domain, v->ndim, v->shape, 2, (acr_node[]){x, bias}));
+}
+
+static acr_node unary(acr_graph *g, enum acr__op op, acr_node x, float scalar, const char *name)
+{
+    const acr__node *v = value(g, acr__ops[op].name, x);
+    if (!v)
+        return ACR_NONE;
+    acr__node *n = append_op(g, op, name, v->domain, v->ndim, v->shape, 1, &x);
+    if (n)
+        n->scalar = scalar;
+    return id_of(g, n);
+}
+
+acr_node acr_relu(acr_graph *g, acr_node x) { return unary(g, ACR_OP_relu, x, 0, NULL); }
+acr_node acr_gelu(acr_graph *g, acr_node x) { return unary(g, ACR_OP_gelu, x, 0, NULL); }
+acr_node acr_gelu_tanh(acr_graph *g, acr_node x) { return unary(g, ACR_OP_gelu_tanh, x, 0, NULL); }
+acr_node acr_silu(acr_graph *g, acr_node x) { return unary(g, ACR_OP_silu, x, 0, NULL); }
+acr_node acr_tanh(acr_graph *g, acr_node x) { return unary(g, ACR_OP_tanh, x, 0, NULL); }
+acr_node acr_sigmoid(acr_graph *g, acr_node x) { return unary(g, ACR_OP_sigmoid, x, 0, NULL); }
+acr_node acr_softmax(acr_graph *g, acr_node x) { return unary(g, ACR_OP_softmax, x, 0, NULL); }
+
+acr_node acr_leaky_relu(acr_graph *g, acr_node x, float slope)
+{
+    if (g->status == ACR_OK && !(slope > 0 && slope < 1e30f))
+        return stick(g, ACR_E_ARGUMENT, "leaky_relu: the slope is %g, it must be above 0", (double)slope);
+    return unary(g, ACR_OP_leaky_relu, x, slope, NULL);
+}
+
+acr_node acr_dropout(acr_graph *g, acr_node x, float p, const char *name)
+{
+    if (g->status == ACR_OK && !(p >= 0 && p < 1))
+        return stick(g, ACR_E_ARGUMENT, "dropout '%s': p is %g, from 0 to below 1 is allowed", name, (double)p);
+    return unary(g, ACR_OP_dropout, x, p, name);
+}
+
+static bool same_rows(const acr__node *a, const acr__node *b)
+{
+    return a->domain == b->domain && a->cols == b->cols;
+}
+
+static acr_node binary(acr_graph *g, enum acr__op op, acr_node a, acr_node b)
+{
+    const acr__node *va = value(g, acr__ops[op].name, a), *vb = value(g, acr__ops[op].name, b);
+    if (!va || !vb)
+        return ACR_NONE;
+    if (!same_rows(va, vb))
+        return stick(g, ACR_E_SHAPE, "%s: rows of %lld and %lld elements in domains %d and %d do not fit", acr__ops[op].name,
+                     (long long)va->cols, (long long)vb->cols, (int)va->domain, (int)vb->domain);
+    return id_of(g, append_op(g, op, NULL, va->domain, va->ndim, va->shape, 2, (acr_node[]){a, b}));
+}
+
+acr_node acr_add(acr_graph *g, acr_node a, acr_node b) { return binary(g, ACR_OP_add, a, b); }
+acr_node acr_mul(acr_graph *g, acr_node a, acr_node b) { return binary(g, ACR_OP_mul, a, b); }
+
+acr_node acr_concat(acr_graph *g, int count, const acr_node *parts)
+{
+    if (g->status != ACR_OK)
+        return ACR_NONE;
+    if (count < 1 || count > ACR_MAX_IN)
+        return stick(g, ACR_E_ARGUMENT, "concat: %d parts, from 1 to %d are allowed", count, ACR_MAX_IN);
+    int64_t cols = 0;
+    acr_domain domain = 0;
+    for (int i = 0; i < count; i++) {
+        const acr__node *v = value(g, "concat", parts[i]);
+        if (!v)
+            return ACR_NONE;
+        if (i && v->domain != domain)
+            return stick(g, ACR_E_SHAPE, "concat: part %d is in domain %d, the first in %d", i, (int)v->domain, (int)domain);
+        domain = v->domain;
+        cols += v->cols;
+    }
+    return id_of(g, append_op(g, ACR_OP_concat, NULL, domain, 1, &cols, count, parts));
+}
+
+acr_node acr_reshape(acr_graph *g, acr_node x, int ndim, const int64_t *shape)
+{
+    const acr__node *v = value(g, "reshape", x);
+    if (!v)
+        return ACR_NONE;
+    int64_t want = v->cols;
+    acr__node *n = append_op(g, ACR_OP_reshape, NULL, v->domain, ndim, shape, 1, &x);
+    if (n && n->cols != want)
+        return stick(g, ACR_E_SHAPE, "reshape: %lld elements cannot become %lld", (long long)want, (long long)n->cols);
+    return id_of(g, n);
+}
+
+static acr_node norm(acr_graph *g, enum acr__op op, acr_node x, float eps, const char *name)
+{
+    const acr__node *v = value(g, name, x);
+    if (!v)
+        return ACR_NONE;
+    if (!(eps >= 0 && eps < 1))
+        return stick(g, ACR_E_ARGUMENT, "%s '%s': eps is %g, from 0 to below 1 is allowed", acr__ops[op].name, name, (double)eps);
+    acr__node shape = *v; /* the new parameters may move the nodes */
+    acr_node in[3] = {x, param_named(g, name, "weight", 1, &shape.cols, 0, 1.0f), ACR_NONE};
+    if (op == ACR_OP_layer_norm)
+        in[2] = param_named(g, name, "bias", 1, &shape.cols, 0, 0.0f);
+    acr__node *n = append_op(g, op, NULL, shape.domain, shape.ndim, shape.shape, op == ACR_OP_layer_norm ? 3 : 2, in);
+    if (n)
+        n->scalar = eps;
+    return id_of(g, n);
+}
+
+acr_node acr_layer_norm(acr_graph *g, acr_node x, float eps, const char *name)
+{
+    return norm(g, ACR_OP_layer_norm, x, eps, name);
+}
+
+acr_node acr_rms_norm(acr_graph *g, acr_node x, float eps, const char *name)
+{
+    return norm(g, ACR_OP_rms_norm, x, eps, name);
+}
+
+acr_node acr_embedding_shared(acr_graph *g, acr_node ids, acr_node weight)
+{
+    if (g->status != ACR_OK)
+        return ACR_NONE;
+    if (ids < 0 || ids >= g->node_count || g->nodes[ids].op != ACR_OP_input || g->nodes[ids].dtype != ACR_I32 ||
+        g->nodes[ids].cols != 1)
+        return stick(g, ACR_E_SHAPE, "embedding: ids must be an int32 input with one column");
+    if (weight < 0 || weight >= g->node_count || g->nodes[weight].op != ACR_OP_param || g->nodes[weight].ndim != 2)
+        return stick(g, ACR_E_SHAPE, "embedding: the table must be a parameter of two dimensions");
+    int64_t dim = g->nodes[weight].shape[1];
+    return id_of(g, append_op(g, ACR_OP_embedding, NULL, g->nodes[ids].domain, 1, &dim, 2, (acr_node[]){ids, weight}));
+}
+
+acr_node acr_embedding(acr_graph *g, acr_node ids, int64_t count, int64_t dim, const char *name)
+{
+    /* as torch.nn.Embedding in spirit; uniform rather than normal, one generator */
+    acr_node weight = param_named(g, name, "weight", 2, (int64_t[]){count, dim}, dim, 0);
+    return acr_embedding_shared(g, ids, weight);
+}
+
+static acr__node *append_loss(acr_graph *g, enum acr__op op, acr_node prediction, acr_node target, acr_node weight)
+{
+    const char *name = acr__ops[op].name;
+    const acr__node *p = value(g, name, prediction);
+    if (!p)
+        return NULL;
+    if (target < 0 || target >= g->node_count || g->nodes[target].op != ACR_OP_input)
+        return stick(g, ACR_E_ARGUMENT, "%s: the target must be an input", name), NULL;
+    const acr__node *t = &g->nodes[target];
+    bool labels = op == ACR_OP_cross_entropy && t->dtype == ACR_I32 && t->cols == 1;
+    if (t->domain != p->domain || (!labels && (t->dtype != ACR_F32 || t->cols != p->cols)) || (labels && p->cols < 2))
+        return stick(g, ACR_E_SHAPE, "%s: the prediction has %lld columns, the target '%s' %lld (%s); %s", name,
+                     (long long)p->cols, t->name, (long long)t->cols, t->dtype == ACR_I32 ? "int32" : "float",
+                     op == ACR_OP_cross_entropy ? "int32 labels [1] or probabilities of the same width are wanted, of two classes or more"
+                                                : "floats of the same width are wanted"), NULL;
+    if (weight != ACR_NONE &&
+        (weight < 0 || weight >= g->node_count || g->nodes[weight].op != ACR_OP_input || g->nodes[weight].cols != 1 ||
+         g->nodes[weight].dtype != ACR_F32 || g->nodes[weight].domain != p->domain))
+        return stick(g, ACR_E_SHAPE, "%s: the weight must be a float input of one column in the prediction's domain", name), NULL;
+    int64_t one = 1;
+    return append_op(g, op, NULL, p->domain, 1, &one, weight == ACR_NONE ? 2 : 3,
+                     (acr_node[]){prediction, target, weight});
+}
+
+acr_node acr_mse(acr_graph *g, acr_node prediction, acr_node target, acr_node weight)
+{
+    return id_of(g, append_loss(g, ACR_OP_mse, prediction, target, weight));
+}
+
+acr_node acr_mae(acr_graph *g, acr_node prediction, acr_node target, acr_node weight)
+{
+    return id_of(g, append_loss(g, ACR_OP_mae, prediction, target, weight));
+}
+
+acr_node acr_huber(acr_graph *g, acr_node prediction, acr_node target, acr_node weight, float delta)
+{
+    if (g->status == ACR_OK && !(delta > 0 && delta < 1e30f))
+        return stick(g, ACR_E_ARGUMENT, "huber: delta is %g, it must be above 0", (double)delta);
+    acr__node *n = append_loss(g, ACR_OP_huber, prediction, target, weight);
+    if (n)
+        n->scalar = delta;
+    return id_of(g, n);
+}
+
+acr_node acr_bce_with_logits(acr_graph *g, acr_node logits, acr_node target, acr_node weight)
+{
+    return id_of(g, append_loss(g, ACR_OP_bce_with_logits, logits, target, weight));
+}
+
+acr_node acr_cross_entropy(acr_graph *g, acr_node logits, acr_node target, acr_node weight, const acr_ce_opts *opts)
+{
+    acr_ce_opts o = ACR_CE_OPTS_INIT;
+    if (opts)
+        o = *opts;
+    if (g->status == ACR_OK && !(o.label_smoothing >= 0 && o.label_smoothing <= 1))
+        return stick(g, ACR_E_ARGUMENT, "cross_entropy: label_smoothing is %g, from 0 to 1 is allowed", (double)o.label_smoothing);
+    acr__node *n = append_loss(g, ACR_OP_cross_entropy, logits, target, weight);
+    if (!n)
+        return ACR_NONE;
+    n->smoothing = o.label_smoothing;
+    n->ignore_index = o.ignore_index;
+    if (o.class_weight) {
+        int64_t classes = g->nodes[logits].cols;
+        n->class_weight = acr__alloc(g->ctx, (size_t)classes * g->es);
+        if (!n->class_weight)
+            return stick_memory(g);
+        for (int64_t i = 0; i < classes; i++) {
+            if (!(o.class_weight[i] >= 0 && o.class_weight[i] < 1e30f))
+                return stick(g, ACR_E_ARGUMENT, "cross_entropy: class_weight[%lld] is %g, it must be 0 or more",
+                             (long long)i, (double)o.class_weight[i]);
+            if (g->reference)
+                ((double *)n->class_weight)[i] = (double)o.class_weight[i];
+            else
+                ((float *)n->class_weight)[i] = o.class_weight[i];
+        }
+    }
+    return id_of(g, n);
+}
+
+void acr_output(acr_graph *g, const char *name, acr_node x)
+{
+    if (!value(g, name, x))
+        return;
+    if (acr__grow(g->ctx, &g->outputs, &g->output_capacity, g->output_count, sizeof *g->outputs) != ACR_OK) {
+        stick_memory(g);
+        return;
+    }
+    char *copy = acr__strdup(g->ctx, name);
+    if (!copy) {
+        stick_memory(g);
+        return;
+    }
+    g->nodes[x].is_output = true;
+    g->outputs[g->output_count++] = (struct acr__output){copy, x};
+}
+
+void acr_loss(acr_graph *g, acr_node loss)
+{
+    if (g->status != ACR_OK)
+        return;
+    if (loss < 0 || loss >= g->node_count || !acr__is_loss(&g->nodes[loss]))
+        stick(g, ACR_E_ARGUMENT, "acr_loss: node %d is not a loss", (int)loss);
+    else if (g->loss != ACR_NONE)
+        stick(g, ACR_E_ARGUMENT, "acr_loss: there is a loss already (%s); a second term would need a weight W of its own",
+              acr__ops[g->nodes[g->loss].op].name);
+    else
+        g->loss = loss;
+}

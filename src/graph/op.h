@@ -1,0 +1,74 @@
+/* op.h: what the op_*.c files share: how a member of the team finds its part. */
+#ifndef ACR_OP_H
+#define ACR_OP_H
+
+#include "graph/exec.h"
+#include "graph/graph.h"
+
+/* A rectangle of a [rows, cols] matrix. rows or cols may be 0. */
+typedef struct acr__part {
+    int64_t row, rows, col, cols;
+} acr__part;
+
+/* By rows; by columns where there are fewer rows than members. */
+static inline acr__part acr__part_of(int64_t rows, int64_t cols, int index, int count)
+{
+    acr__part p = {0, rows, 0, cols};
+    int64_t end;
+    if (rows >= count) {
+        acr__share(rows, 1, index, count, &p.row, &end);
+        p.rows = end - p.row;
+    } else {
+        acr__share(cols, 16, index, count, &p.col, &end);
+        p.cols = end - p.col;
+    }
+    return p;
+}
+
+/* Whole rows only: for ops that sum along a row. */
+static inline acr__part acr__part_rows(int64_t rows, int64_t cols, int index, int count)
+{
+    acr__part p = {0, rows, 0, cols};
+    int64_t end;
+    acr__share(rows, 1, index, count, &p.row, &end);
+    p.rows = end - p.row;
+    return p;
+}
+
+static inline char *acr__part_at(const acr__run *run, const acr__slot *s, acr_domain d, const acr__part *p)
+{
+    return acr__rows_at(run, s, d) + (p->row * s->ld + p->col) * (int64_t)run->es;
+}
+
+/* The end of the run of staged rows from r that ends no later than the next
+ * multiple of ACR_CHAIN_ROWS, counted in rows of the window. */
+static inline int64_t acr__chunk_end(const acr__run *run, acr_domain d, int64_t r)
+{
+    int64_t left = ACR_CHAIN_ROWS - (run->stage_first[d] + r) % ACR_CHAIN_ROWS;
+    return acr__min(r + left, run->stage_rows[d]);
+}
+
+/* din[slot] (+)= dout: nothing to do where they share memory. */
+void acr__pass_gradient(const acr__run *run, const acr__exec *e, int slot, int index, int count);
+
+/* Every step function, by the table's names. */
+#define STEP(name) \
+    void acr__##name##_forward(const acr__run *, const acr__exec *, int, int); \
+    void acr__##name##_backward(const acr__run *, const acr__exec *, int, int);
+STEP(linear)
+STEP(bias)
+STEP(unary)
+STEP(add)
+STEP(mul)
+STEP(concat)
+STEP(reshape)
+STEP(dropout)
+STEP(norm)
+STEP(softmax)
+STEP(embedding)
+STEP(loss)
+#undef STEP
+void acr__linear_gradient(const acr__run *, const acr__exec *, int, int);
+void acr__bias_gradient(const acr__run *, const acr__exec *, int, int);
+
+#endif

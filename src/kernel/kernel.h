@@ -1,0 +1,163 @@
+/* kernel.h: the table of kernels: everything that touches numbers by the row.
+ *
+ * There is one const table per instruction set, chosen per context. Each table
+ * gives the same bytes for the same call (docs/numerics.md); the plain-C one
+ * (ref.c) is the definition. Each kernel is single-threaded: who calls it
+ * splits rows, columns or leaves among threads, which never splits a chain.
+ *
+ * Conventions.
+ *  - Data is `real`: float in every table but ACR_REF64, where it is double
+ *    (gradient checks, `accrue verify`). Hence void pointers; strides (ld, row
+ *    strides) count elements, never bytes.
+ *  - A matrix is (pointer, ld): row r begins at p + r*ld. No alignment is
+ *    assumed and none changes the bits.
+ *  - `add` false: the output is overwritten, whatever it held (NaN too).
+ *    `add` true: the plain result is added to what is there by one add, or
+ *    where said by one fma.
+ *  - In place: an output may be the very input where "in place" is said.
+ *  - MXCSR/FPCR are at IEEE defaults on entry (the pool sees to it):
+ *    denormals kept, round to nearest even. */
+#ifndef ACR_KERNEL_H
+#define ACR_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* -- rule 1: products ----------------------------------------------------- */
+enum acr_start {
+    ACR_START_ZERO, /* each chain starts from +0 */
+    ACR_START_C,    /* from what C holds */
+    ACR_START_ROW,  /* C[i][j] starts from row[j] (a bias) */
+};
+
+/* C[i][j] = fma chain over p = 0 .. k-1 of A[i][p] * B[p][j], in that order,
+ * from the start chosen. Of each stride pair one member is 1. k may be 0. */
+typedef struct acr_gemm {
+    int64_t m, n, k;
+    const void *a;
+    int64_t a_row, a_col; /* A[i][p] = a[i*a_row + p*a_col] */
+    const void *b;
+    int64_t b_row, b_col; /* B[p][j] = b[p*b_row + j*b_col] */
+    const void *packed;   /* B as pack_b lays it out, or NULL; b is then unused */
+    void *c;
+    int64_t c_row;
+    enum acr_start start;
+    const void *row; /* ACR_START_ROW */
+    void *scratch;   /* gemm_scratch bytes, 64-byte aligned, this thread's own */
+} acr_gemm;
+
+/* -- elementwise ---------------------------------------------------------- */
+enum acr_unary { ACR_RELU, ACR_LEAKY_RELU, ACR_GELU, ACR_GELU_TANH, ACR_SILU, ACR_TANH, ACR_SIGMOID };
+
+/* -- losses: see loss() --------------------------------------------------- */
+enum acr_loss_kind { ACR_MSE, ACR_MAE, ACR_HUBER, ACR_CROSS_ENTROPY, ACR_BCE };
+typedef struct acr_loss_args {
+    enum acr_loss_kind kind;
+    int64_t rows, cols;
+    const void *pred;      /* [rows, ld_pred]: outputs or logits */
+    int64_t ld_pred;
+    const void *target;    /* real [rows, ld_target]; cross_entropy: int32 [rows], or real probabilities if soft */
+    int64_t ld_target;
+    bool soft;             /* cross_entropy against probabilities [rows, ld_target] */
+    const void *weight;    /* real [rows], stride 1, or NULL for 1 */
+    double weight_scale;   /* each weight is multiplied by it (1 unless a mean of micro-batches is asked for) */
+    const void *class_weight; /* real [cols] or NULL */
+    float label_smoothing; /* cross_entropy */
+    int32_t ignore_index;  /* cross_entropy: a row with this label has weight 0 */
+    float delta;           /* huber */
+    void *dpred;           /* [rows, ld_dpred]: w * dl/dpred, or NULL (evaluation). May be pred (in place) */
+    int64_t ld_dpred;
+    double *row_loss;      /* [rows]: w*l */
+    double *row_weight;    /* [rows]: w, class weight included */
+    double *row_correct;   /* [rows] or NULL: cross_entropy: w if the first largest logit is the label, else 0;
+                              bce: w * share of outputs on the right side of 0; others: untouched */
+} acr_loss_args;
+
+/* -- optimizers: all scalars already rounded to float by the caller --------- */
+typedef struct acr_sgd_args { float lr, momentum, dampening_1m, weight_decay, clip; bool nesterov, first; } acr_sgd_args;
+typedef struct acr_adam_args {
+    float lr_bc1;      /* lr / (1 - beta1^t) */
+    float decay;       /* adamw: 1 - lr*weight_decay; 1 if none */
+    float l2;          /* adam: coupled weight_decay; 0 if none */
+    float beta1_1m;    /* 1 - beta1 */
+    float beta2, beta2_1m;
+    float sqrt_bc2;    /* sqrt(1 - beta2^t) */
+    float epsilon, clip;
+} acr_adam_args;
+
+typedef struct acr_kernels {
+    const char *name; /* "scalar", "avx2", ... */
+    int lanes;        /* vector width in elements */
+    int panel;        /* columns in a packed panel of B (NR) */
+    size_t real_bytes;
+    size_t gemm_scratch;
+
+    /* pack_b: columns [0,n) of B into ceil(n/panel) panels, one after another,
+     * panel q at out + q*panel*k, laid out [k][panel]; columns past n are +0
+     * (they are other elements and are never stored). Deep k is not padded.
+     * A sub-range of columns that begins at a multiple of `panel` may be packed
+     * or multiplied alone. */
+    void (*gemm)(const acr_gemm *g);
+    void (*pack_b)(int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col, void *out);
+
+    /* y = f(x), in place. param: leaky_relu's slope. */
+    void (*unary)(enum acr_unary f, float param, int64_t rows, int64_t cols, const void *x, int64_t ldx, void *y, int64_t ldy);
+    /* dx (+)= dy * f'(saved). saved is y for relu, leaky_relu, tanh, sigmoid and
+     * x for gelu, gelu_tanh, silu. dx may be dy. relu: y <= 0 ? +0 : dy. */
+    void (*unary_back)(enum acr_unary f, float param, int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *saved, int64_t lds, void *dx, int64_t lddx, bool add);
+    /* dst (+)= src: add, concat, reshape and their backwards */
+    void (*copy)(int64_t rows, int64_t cols, const void *src, int64_t lds, void *dst, int64_t ldd, bool add);
+    /* y = a + b ; y (+)= a * b (add: y = fma(a, b, y)); in place */
+    void (*add)(int64_t rows, int64_t cols, const void *a, int64_t lda, const void *b, int64_t ldb, void *y, int64_t ldy);
+    void (*mul)(int64_t rows, int64_t cols, const void *a, int64_t lda, const void *b, int64_t ldb, void *y, int64_t ldy, bool add);
+    /* y[r][j] = x[r][j] + row[j]; in place */
+    void (*add_row)(int64_t rows, int64_t cols, const void *x, int64_t ldx, const void *row, void *y, int64_t ldy);
+    /* One row of dropout: element e = element0 + j is kept iff
+     * philox(seed, window, op, place, e/4)[e%4] >= threshold, then
+     * y (+)= x * scale, else +0 (add: unchanged). In place. */
+    void (*dropout)(int64_t cols, const void *x, void *y, bool add, uint32_t threshold, float scale, uint64_t seed, uint32_t window, uint32_t op, uint32_t place, int64_t element0);
+
+    /* -- rule 3: row sums ---- mean = sum(x)/cols; var = sum((x-mean)^2)/cols;
+     * rstd = 1/sqrt(var + eps). stats [rows][2] = mean, rstd (rms_norm: 0, rstd
+     * with sum(x^2)). gamma, beta may be NULL. y = fma(xhat, gamma, beta). */
+    void (*norm)(bool rms, int64_t rows, int64_t cols, const void *x, int64_t ldx, const void *gamma, const void *beta, float eps, void *y, int64_t ldy, void *stats);
+    void (*norm_back)(bool rms, int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *x, int64_t ldx, const void *stats, const void *gamma, void *dx, int64_t lddx, bool add);
+    /* rule 4: dgamma = fma(dy, xhat, dgamma), dbeta += dy, rows in order; either may be NULL */
+    void (*norm_back_param)(bool rms, int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *x, int64_t ldx, const void *stats, void *dgamma, void *dbeta);
+    void (*softmax)(int64_t rows, int64_t cols, const void *x, int64_t ldx, void *y, int64_t ldy);
+    void (*softmax_back)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *y, int64_t ldy, void *dx, int64_t lddx, bool add);
+    void (*loss)(const acr_loss_args *a);
+
+    /* -- rule 4: column sums, rows in order ---- acc[j] += dy[r][j] */
+    void (*column_sum)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, void *acc);
+    /* y[r] = table[id[r]];   acc[id[r]] += dy[r], rows in order. ids are in range. */
+    void (*gather)(int64_t rows, int64_t cols, const int32_t *id, const void *table, int64_t ldt, void *y, int64_t ldy);
+    void (*scatter_add)(int64_t rows, int64_t cols, const int32_t *id, const void *dy, int64_t lddy, void *acc, int64_t lda);
+
+    /* -- the close of a window ---- */
+    /* g = (real)((double)acc / W), in place allowed; returns rule 3's sum of g^2
+     * in fp64 over n <= 4096 elements (one leaf of rule 5). */
+    double (*close_leaf)(int64_t n, const void *acc, double W, void *g);
+    /* dst += src, plain adds (rule 4b; the second accumulator of rule 1) */
+    void (*join)(int64_t n, const void *src, void *dst);
+    void (*sgd)(const acr_sgd_args *a, int64_t n, void *p, const void *g, void *momentum_buffer);
+    void (*adam)(const acr_adam_args *a, int64_t n, void *p, const void *g, void *m, void *v);
+} acr_kernels;
+
+/* Every table this build holds, best last; which of them this processor runs
+ * is kernel_select's business. */
+extern const acr_kernels acr__kernels_scalar, acr__kernels_ref64;
+#if defined(__x86_64__)
+extern const acr_kernels acr__kernels_avx2, acr__kernels_avx512;
+#elif defined(__aarch64__)
+extern const acr_kernels acr__kernels_neon;
+#endif
+
+/* The i-th path this machine can run, "scalar" first; NULL past the last. */
+const acr_kernels *acr__kernels_runnable(int i);
+/* By name; NULL and *exists=false if this build has no such path, NULL and
+ * *exists=true if the processor lacks it. */
+const acr_kernels *acr__kernels_find(const char *name, bool *exists);
+
+#endif

@@ -1,0 +1,445 @@
+/* plan.c: from a finished graph to buffers, lifetimes and the order of steps.
+ *
+ *     arena:  [ parameters | accumulators | optimizer | packed | staging | scratch ]
+ *             [ activations and their gradients: share by lifetime                 ]
+ *
+ * Two modes. Where a micro-batch is large enough, each weight gradient is taken
+ * right behind its layer's backward step (immediate). Where it is small, the
+ * rows of X and dY are staged and the products run once over many micro-batches:
+ * the same chain in the same order, so the mode never shows in the bits. */
+#include "plan/plan.h"
+#include "base/context.h"
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    STAGE_ROWS = 256, /* rows that make a weight gradient's product efficient */
+    LEAF = 4096,      /* rule 5 */
+};
+
+int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples)
+{
+    return samples * p->g->domains[d].max_rows;
+}
+
+ACR_PRINTF(7, 8)
+static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_t cols, size_t element,
+                      const char *format, ...)
+{
+    TRY(acr__grow(p->ctx, &p->buffers, &p->buffer_capacity, p->buffer_count, sizeof *p->buffers));
+    acr__buffer *b = &p->buffers[p->buffer_count];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(b->name, sizeof b->name, format, args);
+    va_end(args);
+    b->kind = kind;
+    b->ld = acr__leading(cols);
+    b->last = ACR_ALWAYS;
+    FAIL_IF(!acr__mul((size_t)rows, (size_t)b->ld, &b->bytes) || !acr__mul(b->bytes, element, &b->bytes), p->ctx,
+            ACR_E_LIMIT, "'%s' of %lld x %lld elements is larger than this machine can address", b->name,
+            (long long)rows, (long long)cols);
+    *out = p->buffer_count++;
+    return ACR_OK;
+}
+
+static bool is_value(const acr__node *n) { return n->live && n->op != ACR_OP_param && !acr__is_loss(n); }
+
+/* Whether this use of a parameter collects a gradient. */
+static bool collects(const acr_plan *p, const acr__node *n, int slot)
+{
+    const acr__node *in = &p->g->nodes[n->in[slot]];
+    return p->opts.optimizer && n->needs_grad && in->op == ACR_OP_param && in->needs_grad;
+}
+
+static bool collects_any(const acr_plan *p, const acr__node *n)
+{
+    for (int j = 0; j < n->inputs; j++)
+        if (collects(p, n, j))
+            return true;
+    return false;
+}
+
+static bool deferred(const acr_plan *p, const acr__node *n) { return acr__ops[n->op].deferred && collects_any(p, n); }
+
+/* The gradient of an activation input is wanted. */
+static bool passes(const acr_plan *p, const acr__node *n, int slot)
+{
+    const acr__node *in = &p->g->nodes[n->in[slot]];
+    return p->opts.optimizer && n->needs_grad && in->needs_grad && in->op != ACR_OP_param;
+}
+
+static acr_status add_step(acr_plan *p, acr_node node, enum acr__phase phase)
+{
+    p->steps[p->flush_end++] = (acr__step){node, phase};
+    return ACR_OK;
+}
+
+static void backward_steps(acr_plan *p, const acr__node *n)
+{
+    bool back = false;
+    for (int j = 0; j < n->inputs; j++)
+        back |= passes(p, n, j) || (collects(p, n, j) && !acr__ops[n->op].deferred);
+    if (back)
+        add_step(p, (acr_node)(n - p->g->nodes), ACR_BACKWARD);
+}
+
+static acr_status list_steps(acr_plan *p)
+{
+    acr_graph *g = p->g;
+    p->steps = acr__alloc(p->ctx, ((size_t)g->node_count * 3 + 1) * sizeof *p->steps);
+    if (!p->steps)
+        return ACR_E_NO_MEMORY;
+    for (int i = 0; i < g->node_count; i++)
+        if (is_value(&g->nodes[i]) && g->nodes[i].op != ACR_OP_input)
+            add_step(p, i, ACR_FORWARD);
+    if (g->loss != ACR_NONE)
+        add_step(p, g->loss, ACR_FORWARD);
+    p->forward_count = p->flush_end;
+    for (int i = g->node_count - 1; i >= 0 && p->opts.optimizer; i--) {
+        if (!is_value(&g->nodes[i]) || !g->nodes[i].needs_grad)
+            continue;
+        backward_steps(p, &g->nodes[i]);
+        if (!p->staged && deferred(p, &g->nodes[i]))
+            add_step(p, i, ACR_GRADIENT);
+    }
+    p->step_count = p->flush_end;
+    for (int i = g->node_count - 1; i >= 0 && p->staged; i--)
+        if (deferred(p, &g->nodes[i]))
+            add_step(p, i, ACR_GRADIENT);
+    return ACR_OK;
+}
+
+/* Values: an op may write over its input where nobody reads that again. */
+static bool can_overwrite(const acr_plan *p, acr_node v)
+{
+    const acr__node *n = &p->g->nodes[v];
+    if (n->op == ACR_OP_input || n->is_output || n->consumers != 1 || acr__ops[n->op].saves & SAVES_Y)
+        return false;
+    return n->op != ACR_OP_reshape || can_overwrite(p, n->in[0]);
+}
+
+/* root[i]: the node whose buffer node i's value lives in. */
+static void share_values(const acr_plan *p, acr_node *root)
+{
+    const acr_graph *g = p->g;
+    for (int i = 0; i < g->node_count; i++) {
+        const acr__node *n = &g->nodes[i];
+        root[i] = i;
+        if (!is_value(n) || n->inputs == 0)
+            continue;
+        if (n->op == ACR_OP_reshape || (acr__ops[n->op].in_place && can_overwrite(p, n->in[0])))
+            root[i] = root[n->in[0]];
+    }
+}
+
+/* root[i]: the node whose gradient buffer node i's gradient lives in. */
+static void share_gradients(const acr_plan *p, acr_node *root)
+{
+    const acr_graph *g = p->g;
+    for (int i = 0; i < g->node_count; i++)
+        root[i] = i;
+    for (int i = g->node_count - 1; i >= 0; i--) {
+        const acr__node *n = &g->nodes[i];
+        if (!n->inputs || !passes(p, n, 0) || !acr__ops[n->op].in_place_back || n->din_add[0])
+            continue;
+        const acr__node *v = &g->nodes[n->in[0]];
+        int writers = 0;
+        for (int k = 0; k < g->node_count; k++)
+            for (int j = 0; j < g->nodes[k].inputs; j++)
+                writers += g->nodes[k].live && g->nodes[k].in[j] == n->in[0] && passes(p, &g->nodes[k], j);
+        bool kept = p->staged && deferred(p, n); /* its dY is read again at the flush */
+        if (writers == 1 && v->cols == n->cols && !kept)
+            root[n->in[0]] = root[i];
+    }
+}
+
+static void extend(acr__buffer *b, int32_t at)
+{
+    if (at < b->first)
+        b->first = at;
+    if (at > b->last)
+        b->last = at;
+}
+
+/* Sets first and last from the steps that touch each buffer. */
+static void find_lifetimes(acr_plan *p)
+{
+    acr_graph *g = p->g;
+    for (int s = 0; s < p->flush_end; s++) {
+        acr_node at = p->steps[s].node;
+        const acr__node *n = &g->nodes[at];
+        enum acr__phase phase = p->steps[s].phase;
+        int saves = acr__ops[n->op].saves;
+        const acr__place *own = &p->places[at];
+        int touched[4 + 2 * ACR_MAX_IN], count = 0;
+        bool loss = acr__is_loss(n);
+        if (phase == ACR_FORWARD || (phase == ACR_BACKWARD && saves & SAVES_Y))
+            touched[count++] = own->value;
+        if (phase != ACR_FORWARD)
+            touched[count++] = own->grad;
+        if (phase != ACR_GRADIENT)
+            touched[count++] = own->aux;
+        for (int j = 0; j < n->inputs; j++) {
+            const acr__place *in = &p->places[n->in[j]];
+            bool saved = j == 0 ? saves & SAVES_X0 : saves & SAVES_X1;
+            if (phase == ACR_FORWARD || (saved && phase == (deferred(p, n) ? ACR_GRADIENT : ACR_BACKWARD)))
+                touched[count++] = in->value;
+            if (passes(p, n, j) && (phase == ACR_BACKWARD || loss))
+                touched[count++] = in->grad;
+        }
+        for (int k = 0; k < count; k++)
+            if (touched[k] >= 0 && !p->buffers[touched[k]].staged && p->buffers[touched[k]].last != ACR_ALWAYS)
+                extend(&p->buffers[touched[k]], s);
+    }
+    for (int i = 0; i < g->node_count; i++) {
+        const acr__node *n = &g->nodes[i];
+        if (n->op == ACR_OP_input && p->places[i].value >= 0 && p->buffers[p->places[i].value].first > 0)
+            p->buffers[p->places[i].value].first = 0;
+        if (n->is_output && p->places[i].value >= 0 && p->buffers[p->places[i].value].last != ACR_ALWAYS) {
+            p->buffers[p->places[i].value].last = p->flush_end;
+            if (g->loss == ACR_NONE && p->places[i].grad >= 0 && !p->buffers[p->places[i].grad].staged)
+                extend(&p->buffers[p->places[i].grad], p->forward_count - 1);
+        }
+    }
+}
+
+static const char *label(const acr__node *n) { return n->name ? n->name : acr__ops[n->op].name; }
+
+static acr_status add_rows(acr_plan *p, int *out, acr_node i, bool staged, acr_kind kind, int64_t cols, size_t element,
+                           const char *what)
+{
+    const acr__node *n = &p->g->nodes[i];
+    int64_t rows = acr__plan_rows(p, n->domain, staged ? p->stage_samples : p->opts.micro_batch);
+    TRY(add(p, out, staged ? ACR_KIND_STAGING : kind, rows, cols, element, "%s %d%s", label(n), (int)i, what));
+    acr__buffer *b = &p->buffers[*out];
+    b->staged = staged;
+    if (!staged) {
+        b->first = ACR_ALWAYS; /* not touched yet */
+        b->last = -1;
+    }
+    return ACR_OK;
+}
+
+/* Values and gradients of rows. Staged: what the weight gradient reads. */
+static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
+{
+    acr_graph *g = p->g;
+    if (gradients)
+        share_gradients(p, roots);
+    else
+        share_values(p, roots);
+    bool *staged = acr__alloc(p->ctx, (size_t)g->node_count + 1);
+    if (!staged)
+        return ACR_E_NO_MEMORY;
+    for (int i = 0; i < g->node_count && p->staged; i++)
+        if (deferred(p, &g->nodes[i]))
+            staged[roots[gradients ? i : g->nodes[i].in[0]]] = true;
+    acr_status status = ACR_OK;
+    /* a root may come after the nodes that share its buffer (gradients), so roots first */
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < g->node_count && status == ACR_OK; i++) {
+            const acr__node *n = &g->nodes[i];
+            int *slot = gradients ? &p->places[i].grad : &p->places[i].value;
+            if (!is_value(n) || (gradients && (!n->needs_grad || !p->opts.optimizer)))
+                continue;
+            if (pass == 1)
+                *slot = gradients ? p->places[roots[i]].grad : p->places[roots[i]].value;
+            else if (roots[i] == i)
+                status = add_rows(p, slot, i, staged[i], n->op == ACR_OP_input ? ACR_KIND_DATA : ACR_KIND_ACTIVATION,
+                                  n->cols, n->dtype == ACR_I32 ? sizeof(int32_t) : g->es, gradients ? ".grad" : "");
+        }
+    acr__free(p->ctx, staged);
+    return status;
+}
+
+static acr_status add_node_extras(acr_plan *p, acr_node i, int panel)
+{
+    acr_graph *g = p->g;
+    const acr__node *n = &g->nodes[i];
+    acr__place *place = &p->places[i];
+    bool norm = n->op == ACR_OP_layer_norm || n->op == ACR_OP_rms_norm;
+    if (norm && n->live)
+        TRY(add_rows(p, &place->aux, i, false, ACR_KIND_ACTIVATION, 2, g->es, ".stats"));
+    if (n->op == ACR_OP_input && g->reference && n->dtype == ACR_F32)
+        TRY(add(p, &place->raw, ACR_KIND_DATA, acr__plan_rows(p, n->domain, p->opts.micro_batch), n->cols,
+                sizeof(float), "%s.raw", label(n)));
+    if (n->op == ACR_OP_linear && n->live && p->opts.pack) {
+        int64_t in = g->nodes[n->in[0]].cols, out = n->cols;
+        TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, panel), in, g->es, "%s^T packed",
+                label(&g->nodes[n->in[1]])));
+        if (passes(p, n, 0))
+            TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, panel), out, g->es, "%s packed",
+                    label(&g->nodes[n->in[1]])));
+    }
+    for (int j = 0; j < n->inputs; j++) {
+        const acr__node *in = &g->nodes[n->in[j]];
+        if (!n->live || !collects(p, n, j))
+            continue;
+        TRY(add(p, &place->acc[j], ACR_KIND_GRADIENT, 1, in->cols, g->es, "%s.grad", label(in)));
+        if (p->second)
+            TRY(add(p, &place->acc2[j], ACR_KIND_GRADIENT, 1, in->cols, g->es, "%s.grad2", label(in)));
+    }
+    return ACR_OK;
+}
+
+static acr_status add_params(acr_plan *p)
+{
+    acr_graph *g = p->g;
+    for (int i = 0; i < g->param_count; i++) {
+        acr__param *param = &g->params[i];
+        TRY(add(p, &p->param_places[i].value, ACR_KIND_PARAMETER, 1, param->elements, g->es, "%s", param->name));
+        bool trained = g->nodes[param->node].needs_grad && p->opts.optimizer;
+        for (int s = 0; s < p->slots && trained; s++)
+            TRY(add(p, &p->param_places[i].state[s], ACR_KIND_OPTIMIZER, 1, param->elements, g->es, "%s.state%d",
+                    param->name, s));
+        p->leaf_count += trained ? (param->elements + LEAF - 1) / LEAF : 0;
+    }
+    return ACR_OK;
+}
+
+static acr_status add_buffers(acr_plan *p)
+{
+    acr_graph *g = p->g;
+    const acr_kernels *k = g->reference ? &acr__kernels_ref64 : p->ctx->kernels;
+    TRY(add_params(p));
+    for (int i = 0; i < g->node_count; i++)
+        TRY(add_node_extras(p, i, k->panel));
+    acr_node *roots = acr__alloc(p->ctx, ((size_t)g->node_count + 1) * sizeof *roots);
+    if (!roots)
+        return ACR_E_NO_MEMORY;
+    acr_status status = add_activations(p, roots, false);
+    if (status == ACR_OK)
+        status = add_activations(p, roots, true);
+    acr__free(p->ctx, roots);
+    TRY(status);
+    size_t scratch = (k->gemm_scratch + 63) / 64 * 64;
+    TRY(add(p, &p->scratch, ACR_KIND_SCRATCH, p->ctx->threads, (int64_t)scratch, 1, "thread scratch"));
+    TRY(add(p, &p->leaves, ACR_KIND_SCRATCH, 1, acr__max(1, p->leaf_count), sizeof(double), "norm leaves"));
+    int64_t rows = 1;
+    for (int d = 0; d < g->domain_count; d++)
+        rows = acr__max(rows, acr__plan_rows(p, d, p->opts.micro_batch));
+    return add(p, &p->loss_rows, ACR_KIND_SCRATCH, 3, rows, sizeof(double), "row losses");
+}
+
+static acr_status check_opts(acr_plan *p)
+{
+    const acr_plan_opts *o = &p->opts;
+    FAIL_IF(o->micro_batch < 1 || o->micro_batch > INT32_MAX, p->ctx, ACR_E_ARGUMENT,
+            "micro_batch is %lld, from 1 to 2147483647 is allowed", (long long)o->micro_batch);
+    FAIL_IF(o->stage_rows != 0 && o->stage_rows < o->micro_batch, p->ctx, ACR_E_ARGUMENT,
+            "stage_rows is %lld, 0 or at least the micro-batch of %lld is allowed", (long long)o->stage_rows,
+            (long long)o->micro_batch);
+    FAIL_IF(o->optimizer < 0 || o->optimizer > ACR_ADAMW, p->ctx, ACR_E_ARGUMENT, "optimizer %d is unknown",
+            (int)o->optimizer);
+    return ACR_OK;
+}
+
+static void choose_stage(acr_plan *p)
+{
+    int64_t widest = 1;
+    for (int i = 0; i < p->g->node_count; i++)
+        widest = acr__max(widest, p->g->domains[p->g->nodes[i].domain].max_rows);
+    int64_t micro = p->opts.micro_batch, rows = p->opts.stage_rows;
+    if (!rows) {
+        rows = STAGE_ROWS / widest;
+        if (p->opts.max_window_rows > 0)
+            rows = acr__min(rows, acr__max(1, p->opts.max_window_rows / widest));
+    }
+    p->stage_samples = acr__round_up(acr__max(rows, micro), micro);
+    p->staged = p->stage_samples > micro;
+}
+
+static acr_status build(acr_plan *p)
+{
+    acr_graph *g = p->g;
+    TRY(check_opts(p));
+    p->slots = p->opts.optimizer == ACR_SGD ? p->opts.momentum != 0 : p->opts.optimizer ? 2 : 0;
+    p->second = p->opts.max_window_rows > ACR_CHAIN_ROWS;
+    choose_stage(p);
+    p->places = acr__alloc(p->ctx, ((size_t)g->node_count + 1) * sizeof *p->places);
+    p->param_places = acr__alloc(p->ctx, ((size_t)g->param_count + 1) * sizeof *p->param_places);
+    if (!p->places || !p->param_places)
+        return ACR_E_NO_MEMORY;
+    memset(p->places, 0xff, (size_t)g->node_count * sizeof *p->places); /* -1: nothing */
+    memset(p->param_places, 0xff, (size_t)g->param_count * sizeof *p->param_places);
+    TRY(list_steps(p));
+    TRY(add_buffers(p));
+    find_lifetimes(p);
+    return acr__place_buffers(p);
+}
+
+acr_status acr_plan_create(acr_plan **out, acr_graph *g, const acr_plan_opts *opts)
+{
+    FAIL_IF(!g->finished, g->ctx, ACR_E_STATE, "acr_plan_create comes after acr_graph_finish");
+    acr_plan *p = acr__alloc(g->ctx, sizeof *p);
+    if (!p)
+        return ACR_E_NO_MEMORY;
+    acr_plan_opts defaults = ACR_PLAN_OPTS_INIT;
+    p->ctx = g->ctx;
+    p->g = g;
+    p->opts = opts ? *opts : defaults;
+    acr_status status = build(p);
+    if (status != ACR_OK)
+        acr_plan_destroy(p);
+    else
+        *out = p;
+    return status;
+}
+
+void acr_plan_destroy(acr_plan *p)
+{
+    if (!p)
+        return;
+    acr__free(p->ctx, p->buffers);
+    acr__free(p->ctx, p->places);
+    acr__free(p->ctx, p->param_places);
+    acr__free(p->ctx, p->steps);
+    acr__free(p->ctx, p);
+}
+
+size_t acr_plan_bytes(const acr_plan *p) { return p->bytes; }
+
+size_t acr_plan_kind_bytes(const acr_plan *p, acr_kind kind)
+{
+    size_t sum = 0, transient_end = 0, always_end = 0;
+    for (int i = 0; i < p->buffer_count; i++) {
+        const acr__buffer *b = &p->buffers[i];
+        bool always = b->first == 0 && b->last == ACR_ALWAYS;
+        if (always && b->offset + b->bytes > always_end)
+            always_end = b->offset + b->bytes;
+        if (b->offset + b->bytes > transient_end)
+            transient_end = b->offset + b->bytes;
+        if (always && b->kind == kind)
+            sum += b->bytes;
+    }
+    /* what shares memory by lifetime counts once, as activations */
+    return kind == ACR_KIND_ACTIVATION ? sum + (transient_end - always_end) : sum;
+}
+
+const char *acr_kind_name(acr_kind kind)
+{
+    static const char *const names[ACR_KIND_COUNT] = {"parameters", "gradient", "optimizer state", "activations",
+                                                      "staging",    "data",     "packed weights",  "scratch"};
+    return kind >= 0 && kind < ACR_KIND_COUNT ? names[kind] : "unknown";
+}
+
+int acr_plan_entries(const acr_plan *p) { return p->buffer_count; }
+
+acr_status acr_plan_entry_get(const acr_plan *p, int i, acr_plan_entry *out)
+{
+    FAIL_IF(i < 0 || i >= p->buffer_count, p->ctx, ACR_E_ARGUMENT, "plan entry %d of %d", i, p->buffer_count);
+    const acr__buffer *b = &p->buffers[i];
+    *out = (acr_plan_entry){.name = b->name, .kind = b->kind, .space = 0, .offset = b->offset, .bytes = b->bytes,
+                            .first = b->first, .last = b->last == ACR_ALWAYS ? p->flush_end : b->last};
+    return ACR_OK;
+}
+
+int acr_plan_steps(const acr_plan *p) { return p->flush_end; }
+
+const char *acr_plan_step_name(const acr_plan *p, int step)
+{
+    return step >= 0 && step < p->flush_end ? acr__ops[p->g->nodes[p->steps[step].node].op].name : NULL;
+}
+
+int64_t acr_plan_micro_batch(const acr_plan *p) { return p->opts.micro_batch; }
+int64_t acr_plan_stage_rows(const acr_plan *p) { return p->stage_samples; }

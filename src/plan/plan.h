@@ -1,0 +1,70 @@
+/* plan.h: where every byte goes, decided before the first is taken. */
+#ifndef ACR_PLAN_H
+#define ACR_PLAN_H
+
+#include "graph/graph.h"
+
+/* A buffer of the arena. Rows of activations are ld elements apart. Those with
+ * first == 0 and last == INT32_MAX live always; others share memory with
+ * buffers that are not alive at the same time. */
+typedef struct acr__buffer {
+    char name[96];
+    acr_kind kind;
+    size_t bytes, offset;
+    int64_t ld;
+    bool staged;
+    int32_t first, last;
+} acr__buffer;
+enum { ACR_ALWAYS = INT32_MAX };
+
+/* What a node has, as indices into buffers; -1: nothing. */
+typedef struct acr__place {
+    int value, grad, aux, packed, packed_back;
+    int raw;                             /* reference: an input's rows as they arrive */
+    int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
+} acr__place;
+
+typedef struct acr__param_place {
+    int value, state[2];
+} acr__param_place;
+
+enum acr__phase { ACR_FORWARD, ACR_BACKWARD, ACR_GRADIENT };
+typedef struct acr__step {
+    acr_node node;
+    enum acr__phase phase;
+} acr__step;
+
+struct acr_plan {
+    acr_context *ctx;
+    acr_graph *g;
+    acr_plan_opts opts;
+    int64_t stage_samples;
+    bool staged;   /* weight gradients are taken after several micro-batches */
+    bool second;   /* second accumulators are planned */
+    int slots;     /* optimizer state tensors a parameter */
+
+    acr__buffer *buffers;
+    int buffer_count, buffer_capacity;
+    acr__place *places;             /* a node each */
+    acr__param_place *param_places; /* a parameter each */
+    int scratch, leaves, loss_rows;
+    int64_t leaf_count; /* of all trained parameters: rule 5 */
+
+    /* A micro-batch runs steps[0, forward_count), the loss last, then the
+     * backward steps to step_count. Where `staged`, the gradient steps stand
+     * behind them, to flush_end, and run when the stage is full. */
+    acr__step *steps;
+    int forward_count, step_count, flush_end;
+    size_t bytes;
+};
+
+/* Gives every buffer an offset: always-live ones first, then the rest, larger
+ * ones first, each as low as it fits. Returns the arena's size. */
+acr_status acr__place_buffers(acr_plan *p);
+/* Rows a buffer of that domain needs for `samples` samples. */
+int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples);
+
+/* Elements between rows of an activation with so many columns. */
+static inline int64_t acr__leading(int64_t cols) { return cols; }
+
+#endif
