@@ -1,0 +1,182 @@
+/* elementwise.c: activations, copies, sums, products and dropout over vectors.
+ *
+ * Invariant: element (r, j) depends on the elements (r, j) of its operands and
+ * on nothing beside it, so rows may be joined where nothing lies between them.
+ * Does not thread: callers split rows. */
+#include "kernel/cpu/kernels.h"
+
+/* Rows that follow each other without a gap are one long row: narrow matrices
+ * would otherwise be all tails. */
+typedef struct shape {
+    int64_t rows, cols;
+} shape;
+
+static shape joined(int64_t rows, int64_t cols, int64_t ld_a, int64_t ld_b, int64_t ld_y)
+{
+    bool dense = ld_a == cols && ld_b == cols && ld_y == cols;
+    return dense ? (shape){1, rows * cols} : (shape){rows, cols};
+}
+
+/* `f` is a constant at every call, so the choice is made once, outside the loops. */
+static inline __attribute__((always_inline)) void unary_rows(enum acr_unary f, float param, int64_t rows, int64_t cols,
+                                                             const float *x, int64_t ldx, float *y, int64_t ldy)
+{
+    shape s = joined(rows, cols, ldx, ldx, ldy);
+    vf slope = v_set1(param);
+    for (int64_t r = 0; r < s.rows; r++)
+        for (int64_t j = 0; j < s.cols; j += VL) {
+            int64_t n = s.cols - j;
+            v_put(y + r * ldy + j, v_unary(f, slope, v_get(x + r * ldx + j, n)), n);
+        }
+}
+
+void ACR_CPU(unary)(enum acr_unary f, float param, int64_t rows, int64_t cols, const void *x, int64_t ldx, void *y,
+                    int64_t ldy)
+{
+    switch (f) {
+    case ACR_RELU: unary_rows(ACR_RELU, param, rows, cols, x, ldx, y, ldy); break;
+    case ACR_LEAKY_RELU: unary_rows(ACR_LEAKY_RELU, param, rows, cols, x, ldx, y, ldy); break;
+    case ACR_GELU: unary_rows(ACR_GELU, param, rows, cols, x, ldx, y, ldy); break;
+    case ACR_GELU_TANH: unary_rows(ACR_GELU_TANH, param, rows, cols, x, ldx, y, ldy); break;
+    case ACR_SILU: unary_rows(ACR_SILU, param, rows, cols, x, ldx, y, ldy); break;
+    case ACR_TANH: unary_rows(ACR_TANH, param, rows, cols, x, ldx, y, ldy); break;
+    case ACR_SIGMOID: unary_rows(ACR_SIGMOID, param, rows, cols, x, ldx, y, ldy); break;
+    }
+}
+
+typedef struct back {
+    float param;
+    int64_t rows, cols;
+    const float *dy, *saved;
+    float *dx;
+    int64_t lddy, lds, lddx;
+    bool add;
+} back;
+
+static inline __attribute__((always_inline)) void back_rows(enum acr_unary f, const back *b)
+{
+    shape s = joined(b->rows, b->cols, b->lddy, b->lds, b->lddx);
+    vf slope = v_set1(b->param);
+    for (int64_t r = 0; r < s.rows; r++)
+        for (int64_t j = 0; j < s.cols; j += VL) {
+            int64_t n = s.cols - j;
+            float *dx = b->dx + r * b->lddx + j;
+            vf d = v_unary_back(f, slope, v_get(b->dy + r * b->lddy + j, n), v_get(b->saved + r * b->lds + j, n));
+            v_put(dx, b->add ? v_add(v_get(dx, n), d) : d, n);
+        }
+}
+
+void ACR_CPU(unary_back)(enum acr_unary f, float param, int64_t rows, int64_t cols, const void *dy, int64_t lddy,
+                         const void *saved, int64_t lds, void *dx, int64_t lddx, bool add)
+{
+    const back b = {param, rows, cols, dy, saved, dx, lddy, lds, lddx, add};
+    switch (f) {
+    case ACR_RELU: back_rows(ACR_RELU, &b); break;
+    case ACR_LEAKY_RELU: back_rows(ACR_LEAKY_RELU, &b); break;
+    case ACR_GELU: back_rows(ACR_GELU, &b); break;
+    case ACR_GELU_TANH: back_rows(ACR_GELU_TANH, &b); break;
+    case ACR_SILU: back_rows(ACR_SILU, &b); break;
+    case ACR_TANH: back_rows(ACR_TANH, &b); break;
+    case ACR_SIGMOID: back_rows(ACR_SIGMOID, &b); break;
+    }
+}
+
+void ACR_CPU(copy)(int64_t rows, int64_t cols, const void *src, int64_t lds, void *dst, int64_t ldd, bool add)
+{
+    if (add)
+        ACR_CPU(add)(rows, cols, dst, ldd, src, lds, dst, ldd);
+    else
+        for (int64_t r = 0; r < rows && src != dst; r++)
+            memcpy((float *)dst + r * ldd, (const float *)src + r * lds, (size_t)cols * sizeof(float));
+}
+
+void ACR_CPU(add)(int64_t rows, int64_t cols, const void *a, int64_t lda, const void *b, int64_t ldb, void *y,
+                  int64_t ldy)
+{
+    shape s = joined(rows, cols, lda, ldb, ldy);
+    for (int64_t r = 0; r < s.rows; r++)
+        for (int64_t j = 0; j < s.cols; j += VL) {
+            int64_t n = s.cols - j;
+            vf sum = v_add(v_get((const float *)a + r * lda + j, n), v_get((const float *)b + r * ldb + j, n));
+            v_put((float *)y + r * ldy + j, sum, n);
+        }
+}
+
+void ACR_CPU(mul)(int64_t rows, int64_t cols, const void *a, int64_t lda, const void *b, int64_t ldb, void *y,
+                  int64_t ldy, bool add)
+{
+    shape s = joined(rows, cols, lda, ldb, ldy);
+    for (int64_t r = 0; r < s.rows; r++)
+        for (int64_t j = 0; j < s.cols; j += VL) {
+            int64_t n = s.cols - j;
+            float *to = (float *)y + r * ldy + j;
+            vf u = v_get((const float *)a + r * lda + j, n), v = v_get((const float *)b + r * ldb + j, n);
+            v_put(to, add ? v_fma(u, v, v_get(to, n)) : v_mul(u, v), n);
+        }
+}
+
+void ACR_CPU(add_row)(int64_t rows, int64_t cols, const void *x, int64_t ldx, const void *row, void *y, int64_t ldy)
+{
+    for (int64_t r = 0; r < rows; r++)
+        ACR_CPU(add)(1, cols, (const float *)x + r * ldx, cols, row, cols, (float *)y + r * ldy, cols);
+}
+
+/* -- dropout -------------------------------------------------------------
+ * The words of sixteen counters at once, in element order. Plain C over sixteen
+ * lanes: integers have one result however they are compiled. */
+enum { COUNTERS = 16, WORDS = 4 * COUNTERS };
+
+static void philox_words(uint32_t window, uint32_t op, uint32_t place, uint32_t block, uint64_t seed,
+                         uint32_t out[WORDS])
+{
+    uint32_t c0[COUNTERS], c1[COUNTERS], c2[COUNTERS], c3[COUNTERS];
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int i = 0; i < COUNTERS; i++) {
+        c0[i] = window;
+        c1[i] = op;
+        c2[i] = place;
+        c3[i] = block + (uint32_t)i;
+    }
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < COUNTERS; i++) {
+            uint64_t p0 = (uint64_t)UINT32_C(0xD2511F53) * c0[i];
+            uint64_t p1 = (uint64_t)UINT32_C(0xCD9E8D57) * c2[i];
+            c0[i] = (uint32_t)(p1 >> 32) ^ c1[i] ^ k0;
+            c1[i] = (uint32_t)p1;
+            c2[i] = (uint32_t)(p0 >> 32) ^ c3[i] ^ k1;
+            c3[i] = (uint32_t)p0;
+        }
+        k0 += UINT32_C(0x9E3779B9);
+        k1 += UINT32_C(0xBB67AE85);
+    }
+    for (int i = 0; i < COUNTERS; i++) {
+        out[4 * i] = c0[i];
+        out[4 * i + 1] = c1[i];
+        out[4 * i + 2] = c2[i];
+        out[4 * i + 3] = c3[i];
+    }
+}
+
+void ACR_CPU(dropout)(int64_t cols, const void *vx, void *vy, bool add, uint32_t threshold, float scale, uint64_t seed,
+                      uint32_t window, uint32_t op, uint32_t place, int64_t element0)
+{
+    const float *x = vx;
+    float *y = vy;
+    uint32_t words[WORDS + VL]; /* the last vector may read past the words it uses */
+    memset(words + WORDS, 0, VL * sizeof words[0]);
+    int64_t cut = element0 % 4; /* elements of the first counter that are not ours */
+    for (int64_t first = -cut; first < cols; first += WORDS) {
+        philox_words(window, op, place, (uint32_t)((element0 + first) / 4), seed, words);
+        int64_t end = first + WORDS < cols ? first + WORDS : cols;
+        for (int64_t j = first < 0 ? 0 : first; j < end; j += VL) {
+            int64_t n = end - j;
+            vm keep = i_ge_unsigned(i_load(words + (j - first)), i_set1(threshold));
+            vf kept = v_mul(v_get(x + j, n), v_set1(scale)), dropped = v_set1(0.0f);
+            if (add) {
+                dropped = v_get(y + j, n);
+                kept = v_add(dropped, kept);
+            }
+            v_put(y + j, v_select(keep, kept, dropped), n);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+/* table.c: the table of one instruction set. Const: what a context runs is fixed
+ * when it is created. */
+#include "kernel/cpu/gemm_f32.h"
+#include "kernel/cpu/kernels.h"
+
+#define NAME_OF_(isa) #isa
+#define NAME_OF(isa) NAME_OF_(isa)
+
+const acr_kernels ACR_CPU(kernels) = {
+    .name = NAME_OF(ACR_ISA),
+    .lanes = VL,
+    .panel = ACR__GEMM_PANEL,
+    .real_bytes = sizeof(float),
+    .gemm_scratch = ACR__GEMM_SCRATCH,
+    .gemm = acr__gemm_f32,
+    .pack_b = acr__pack_b_f32,
+    .unary = ACR_CPU(unary),
+    .unary_back = ACR_CPU(unary_back),
+    .copy = ACR_CPU(copy),
+    .add = ACR_CPU(add),
+    .mul = ACR_CPU(mul),
+    .add_row = ACR_CPU(add_row),
+    .dropout = ACR_CPU(dropout),
+    .norm = ACR_CPU(norm),
+    .norm_back = ACR_CPU(norm_back),
+    .norm_back_param = ACR_CPU(norm_back_param),
+    .softmax = ACR_CPU(softmax),
+    .softmax_back = ACR_CPU(softmax_back),
+    .loss = ACR_CPU(loss),
+    .column_sum = ACR_CPU(column_sum),
+    .gather = ACR_CPU(gather),
+    .scatter_add = ACR_CPU(scatter_add),
+    .close_leaf = ACR_CPU(close_leaf),
+    .join = ACR_CPU(join),
+    .sgd = ACR_CPU(sgd),
+    .adam = ACR_CPU(adam),
+};

@@ -1,0 +1,107 @@
+/* update.c: column sums and rows by index, and the close of a window: division
+ * by W, joins, optimizers. The formulas are in ref.c.
+ *
+ * Invariant (rule 4): an accumulator's element takes its rows one by one in
+ * order, starting from what it holds. Rows are taken several at a time only to
+ * keep the element in a register between them. */
+#include "kernel/cpu/kernels.h"
+
+void ACR_CPU(column_sum)(int64_t rows, int64_t cols, const void *vdy, int64_t lddy, void *vacc)
+{
+    enum { GROUP = 8 };
+    const float *dy = vdy;
+    float *acc = vacc;
+    for (int64_t r = 0; r < rows; r += GROUP) {
+        int64_t count = rows - r < GROUP ? rows - r : GROUP;
+        for (int64_t j = 0; j < cols; j += VL) {
+            int64_t n = cols - j;
+            vf sum = v_get(acc + j, n);
+            for (int64_t i = 0; i < count; i++)
+                sum = v_add(sum, v_get(dy + (r + i) * lddy + j, n));
+            v_put(acc + j, sum, n);
+        }
+    }
+}
+
+void ACR_CPU(gather)(int64_t rows, int64_t cols, const int32_t *id, const void *table, int64_t ldt, void *y,
+                     int64_t ldy)
+{
+    for (int64_t r = 0; r < rows; r++)
+        memcpy((float *)y + r * ldy, (const float *)table + id[r] * ldt, (size_t)cols * sizeof(float));
+}
+
+void ACR_CPU(scatter_add)(int64_t rows, int64_t cols, const int32_t *id, const void *dy, int64_t lddy, void *acc,
+                          int64_t lda)
+{
+    for (int64_t r = 0; r < rows; r++)
+        ACR_CPU(copy)(1, cols, (const float *)dy + r * lddy, cols, (float *)acc + id[r] * lda, cols, true);
+}
+
+/* -- the close of a window -------------------------------------------------
+ * Sixteen doubles at a time in plain C, which compilers turn into vectors: the
+ * lanes are rule 3's chains and independent, so there is nothing to reorder. */
+double ACR_CPU(close_leaf)(int64_t n, const void *vacc, double W, void *vg)
+{
+    const float *acc = vacc;
+    float *g = vg;
+    double c[16] = {0};
+    for (int64_t i = 0; i < n; i += 16) {
+        float part[16] = {0}; /* 0/W: +-0 in the lanes past the end */
+        int count = n - i < 16 ? (int)(n - i) : 16;
+        memcpy(part, acc + i, (size_t)count * sizeof(float));
+        for (int lane = 0; lane < 16; lane++)
+            part[lane] = (float)((double)part[lane] / W);
+        for (int lane = 0; lane < count; lane++)
+            c[lane] += (double)part[lane] * (double)part[lane];
+        memcpy(g + i, part, (size_t)count * sizeof(float));
+    }
+    for (int step = 8; step > 0; step /= 2)
+        for (int i = 0; i < step; i++)
+            c[i] += c[i + step];
+    return c[0];
+}
+
+void ACR_CPU(join)(int64_t n, const void *src, void *dst) { ACR_CPU(copy)(1, n, src, n, dst, n, true); }
+
+static vf clipped(const float *g, int64_t n, float clip)
+{
+    vf x = v_get(g, n);
+    return clip != 1 ? v_mul(x, v_set1(clip)) : x;
+}
+
+void ACR_CPU(sgd)(const acr_sgd_args *o, int64_t count, void *vp, const void *vg, void *vbuffer)
+{
+    float *p = vp, *buffer = vbuffer;
+    vf momentum = v_set1(o->momentum);
+    for (int64_t i = 0; i < count; i += VL) {
+        int64_t n = count - i;
+        vf g = clipped((const float *)vg + i, n, o->clip), w = v_get(p + i, n);
+        if (o->weight_decay != 0)
+            g = v_fma(v_set1(o->weight_decay), w, g);
+        if (o->momentum != 0) {
+            vf b = o->first ? g : v_fma(momentum, v_get(buffer + i, n), v_mul(v_set1(o->dampening_1m), g));
+            v_put(buffer + i, b, n);
+            g = o->nesterov ? v_fma(momentum, b, g) : b;
+        }
+        v_put(p + i, v_fma(v_set1(-o->lr), g, w), n);
+    }
+}
+
+void ACR_CPU(adam)(const acr_adam_args *o, int64_t count, void *vp, const void *vg, void *first, void *second)
+{
+    float *p = vp, *mean = first, *square = second;
+    const vf inverse = v_set1(1 / o->sqrt_bc2), epsilon = v_set1(o->epsilon);
+    for (int64_t i = 0; i < count; i += VL) {
+        int64_t n = count - i;
+        vf g = clipped((const float *)vg + i, n, o->clip), w = v_get(p + i, n);
+        vf m = v_get(mean + i, n), v = v_get(square + i, n);
+        if (o->l2 != 0)
+            g = v_fma(v_set1(o->l2), w, g);
+        m = v_fma(v_set1(o->beta1_1m), v_sub(g, m), m);
+        v = v_fma(v_set1(o->beta2), v, v_mul(v_mul(v_set1(o->beta2_1m), g), g));
+        vf step = v_div(m, v_fma(v_sqrt(v), inverse, epsilon));
+        v_put(mean + i, m, n);
+        v_put(square + i, v, n);
+        v_put(p + i, v_fma(v_set1(-o->lr_bc1), step, v_mul(w, v_set1(o->decay))), n);
+    }
+}
