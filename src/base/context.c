@@ -81,10 +81,7 @@ void *acr__realloc(acr_context *ctx, void *old, size_t bytes)
     return p ? p : out_of_memory(ctx, bytes);
 }
 
-void acr__free(acr_context *ctx, void *p)
-{
-    give(&ctx->opts, p);
-}
+void acr__free(acr_context *ctx, void *p) { give(&ctx->opts, p); }
 
 char *acr__strdup(acr_context *ctx, const char *s)
 {
@@ -171,27 +168,12 @@ acr_status acr__context_pool(acr_context *ctx, acr__pool **out)
     return ACR_OK;
 }
 
-const char *acr_error(const acr_context *ctx)
-{
-    return ctx ? ctx->error : "";
-}
+const char *acr_error(const acr_context *ctx) { return ctx ? ctx->error : ""; }
 
-int acr_context_threads(const acr_context *ctx)
-{
-    return ctx->threads;
-}
+int acr_context_threads(const acr_context *ctx) { return ctx->threads; }
 
-void acr_cancel(acr_context *ctx)
-{
-    atomic_store(&ctx->cancel, 1);
-}
+void acr_cancel(acr_context *ctx) { atomic_store(&ctx->cancel, 1); }
 
-int acr_cancelled(const acr_context *ctx)
-{
-    return atomic_load(&ctx->cancel);
-}
+int acr_cancelled(const acr_context *ctx) { return atomic_load(&ctx->cancel); }
 
-void acr_cancel_clear(acr_context *ctx)
-{
-    atomic_store(&ctx->cancel, 0);
-}
+void acr_cancel_clear(acr_context *ctx) { atomic_store(&ctx->cancel, 0); }

@@ -50,10 +50,7 @@ static int64_t folder_quota(const char *folder, bool v2)
     return quota / period + (quota % period != 0);
 }
 
-static int64_t lesser(int64_t a, int64_t b)
-{
-    return !a || (b && b < a) ? b : a;
-}
+static int64_t lesser(int64_t a, int64_t b) { return !a || (b && b < a) ? b : a; }
 
 /* The least quota of root/path and of every folder above it up to root. */
 static int64_t path_quota(const char *root, const char *path, bool v2)
@@ -131,7 +128,4 @@ static int64_t affinity(void)
     return 1;
 }
 
-int64_t acr__cpus_allowed(void)
-{
-    return lesser(affinity(), acr__cpus_quota("/proc/self/cgroup", "/sys/fs/cgroup"));
-}
+int64_t acr__cpus_allowed(void) { return lesser(affinity(), acr__cpus_quota("/proc/self/cgroup", "/sys/fs/cgroup")); }

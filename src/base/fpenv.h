@@ -40,10 +40,7 @@ static inline acr__fp acr__fp_get(void)
     __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr) : : "memory");
     return fpcr;
 }
-static inline void acr__fp_set(acr__fp value)
-{
-    __asm__ volatile("msr fpcr, %0" : : "r"(value) : "memory");
-}
+static inline void acr__fp_set(acr__fp value) { __asm__ volatile("msr fpcr, %0" : : "r"(value) : "memory"); }
 #else
 #error "fpenv.h: the control register of this processor is not known here"
 #endif

@@ -49,10 +49,7 @@ static double horner(const double *c, int n, double x) /* c[0] + c[1] x + ... */
 }
 
 /* Nearest integer for |x| < 2^51: the sum has no bits below 1. */
-static inline double nearest(double x)
-{
-    return (x + 0x1.8p52) - 0x1.8p52;
-}
+static inline double nearest(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
 
 /* 2^n, -1022 <= n <= 1023 */
 static inline double exp2_int(int n)
@@ -87,10 +84,7 @@ static double exp_tail(double x, double tail)
     return y * exp2_int(half) * exp2_int(n - half);
 }
 
-double acr__exp64(double x)
-{
-    return exp_tail(x, 0.0);
-}
+double acr__exp64(double x) { return exp_tail(x, 0.0); }
 
 /* x = m * 2^k with sqrt(1/2) <= m < sqrt(2); x > 0, finite. */
 static double split(double x, int *k)
@@ -113,8 +107,8 @@ static double split(double x, int *k)
 
 /* With s = f/(2+f): log(1+f) = 2 (s + s^3/3 + s^5/5 + ...), |s| < 0.1716; the
  * first term left out is below 2^-61 of the sum. */
-static const double ATANH[] = {2.0 / 3,  2.0 / 5,  2.0 / 7,  2.0 / 9,  2.0 / 11,
-                               2.0 / 13, 2.0 / 15, 2.0 / 17, 2.0 / 19, 2.0 / 21, 2.0 / 23};
+static const double ATANH[] = {2.0 / 3,  2.0 / 5,  2.0 / 7,  2.0 / 9,  2.0 / 11, 2.0 / 13,
+                               2.0 / 15, 2.0 / 17, 2.0 / 19, 2.0 / 21, 2.0 / 23};
 
 double acr__log64(double x)
 {
@@ -204,16 +198,28 @@ static int reduce(double x, pair *r)
 /* sin(r) and cos(r) for |r| <= pi/4; what is left out is below 2^-60 of the sum. */
 static double sin_series(pair r)
 {
-    static const double c[] = {-1.0 / 6,           1.0 / 120,           -1.0 / 5040,           1.0 / 362880,
-                               -1.0 / 39916800, 1.0 / 6227020800.0, -1.0 / 1307674368000.0, 1.0 / 355687428096000.0};
+    static const double c[] = {-1.0 / 6,
+                               1.0 / 120,
+                               -1.0 / 5040,
+                               1.0 / 362880,
+                               -1.0 / 39916800,
+                               1.0 / 6227020800.0,
+                               -1.0 / 1307674368000.0,
+                               1.0 / 355687428096000.0};
     double z = r.hi * r.hi;
     double tail = fma(-0.5 * z, r.lo, r.lo); /* r.lo * cos(r) */
     return r.hi + fma(horner(c, 8, z), z * r.hi, tail);
 }
 static double cos_series(pair r)
 {
-    static const double c[] = {1.0 / 24,        -1.0 / 720,           1.0 / 40320,           -1.0 / 3628800,
-                               1.0 / 479001600, -1.0 / 87178291200.0, 1.0 / 20922789888000.0, -1.0 / 6402373705728000.0};
+    static const double c[] = {1.0 / 24,
+                               -1.0 / 720,
+                               1.0 / 40320,
+                               -1.0 / 3628800,
+                               1.0 / 479001600,
+                               -1.0 / 87178291200.0,
+                               1.0 / 20922789888000.0,
+                               -1.0 / 6402373705728000.0};
     double z = r.hi * r.hi, half = 0.5 * z;
     double top = 1.0 - half; /* what its rounding lost is (1 - top) - half, exactly */
     double tail = fma(-r.hi, r.lo, (1.0 - top) - half);
@@ -223,7 +229,7 @@ static double cos_series(pair r)
 /* sin(x + quarter * pi/2) */
 static double circular(double x, int quarter)
 {
-    if (!(x >= -0x1p26 && x <= 0x1p26))
+    if (!(fabs(x) <= 67108864.0)) /* 2^26; NaN too */
         return NAN;
     pair r;
     int q = (reduce(x, &r) + quarter) & 3;
@@ -231,12 +237,6 @@ static double circular(double x, int quarter)
     return q & 2 ? -y : y;
 }
 
-double acr__sin64(double x)
-{
-    return x == 0 ? x : circular(x, 0);
-}
+double acr__sin64(double x) { return x == 0 ? x : circular(x, 0); }
 
-double acr__cos64(double x)
-{
-    return circular(x, 1);
-}
+double acr__cos64(double x) { return circular(x, 1); }

@@ -6,10 +6,7 @@
 #include <accrue/accrue.h>
 #include <math.h>
 
-static uint64_t word64(const uint32_t *w)
-{
-    return (uint64_t)w[1] << 32 | w[0];
-}
+static uint64_t word64(const uint32_t *w) { return (uint64_t)w[1] << 32 | w[0]; }
 
 float acr_normal(uint64_t seed, uint32_t stream, uint64_t index)
 {

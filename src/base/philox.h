@@ -15,8 +15,8 @@
 
 #include <stdint.h>
 
-#define ACR_TWEAK_INIT UINT64_C(0x57454947485453a1)
-#define ACR_TWEAK_NORMAL UINT64_C(0x4e4f524d414c53b2)
+#define ACR_TWEAK_INIT    UINT64_C(0x57454947485453a1)
+#define ACR_TWEAK_NORMAL  UINT64_C(0x4e4f524d414c53b2)
 #define ACR_TWEAK_SHUFFLE UINT64_C(0x53485546464c45c3)
 
 static inline void acr__philox4x32(const uint32_t ctr[4], const uint32_t key[2], uint32_t out[4])

@@ -182,10 +182,7 @@ void acr__pool_barrier(acr__pool *pool)
         wait_a_little(pool, &tries);
 }
 
-int acr__pool_threads(const acr__pool *pool)
-{
-    return pool->threads;
-}
+int acr__pool_threads(const acr__pool *pool) { return pool->threads; }
 
 /* Stops and joins the first `started` workers. */
 static void stop_workers(acr__pool *pool, int started)
@@ -250,11 +247,11 @@ acr_status acr__pool_create(acr_context *ctx, int threads, acr__pool **out)
         if (error) {
             stop_workers(pool, started);
             release(pool);
-            return acr__fail(ctx, ACR_E_THREAD,
-                             "thread %d of %d could not be started (%s, errno %d); fewer threads would do, see threads",
-                             started + 2, threads,
-                             error == EAGAIN ? "the system's limit on threads or memory is reached" : "the system refused",
-                             error);
+            return acr__fail(
+                ctx, ACR_E_THREAD,
+                "thread %d of %d could not be started (%s, errno %d); fewer threads would do, see threads", started + 2,
+                threads, error == EAGAIN ? "the system's limit on threads or memory is reached" : "the system refused",
+                error);
         }
     }
     *out = pool;

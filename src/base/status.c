@@ -2,15 +2,9 @@
  * here depends on a context. */
 #include "base/base.h"
 
-const char *acr_version(void)
-{
-    return ACR_VERSION_STRING;
-}
+const char *acr_version(void) { return ACR_VERSION_STRING; }
 
-int acr_numerics(void)
-{
-    return ACR_NUMERICS;
-}
+int acr_numerics(void) { return ACR_NUMERICS; }
 
 const char *acr_status_text(acr_status status)
 {

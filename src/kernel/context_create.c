@@ -45,9 +45,9 @@ static acr_status choose(acr_context *ctx, const char *isa)
         return ACR_OK;
     char names[256];
     runnable_names(names, sizeof names);
-    return acr__fail(ctx, ACR_E_UNSUPPORTED, "%s: '%.40s' %s; this machine runs %s", from, isa,
-                     exists ? "is an instruction set that this processor lacks" : "is not an instruction set of this build",
-                     names);
+    return acr__fail(
+        ctx, ACR_E_UNSUPPORTED, "%s: '%.40s' %s; this machine runs %s", from, isa,
+        exists ? "is an instruction set that this processor lacks" : "is not an instruction set of this build", names);
 }
 
 acr_status acr_context_create(acr_context **out, const acr_context_opts *opts)
@@ -57,10 +57,7 @@ acr_status acr_context_create(acr_context **out, const acr_context_opts *opts)
     return choose(*out, given ? opts->isa : NULL);
 }
 
-const char *acr_context_isa(const acr_context *ctx)
-{
-    return ctx->kernels ? ctx->kernels->name : "none";
-}
+const char *acr_context_isa(const acr_context *ctx) { return ctx->kernels ? ctx->kernels->name : "none"; }
 
 const char *acr_isa_name(int i)
 {

@@ -27,8 +27,8 @@ static acr_context *fresh(void)
 static void every_status_has_a_meaning(void **state)
 {
     (void)state;
-#define CHECK(name, value, exit_code, meaning)                  \
-    assert_int_equal(name, value);                              \
+#define CHECK(name, value, exit_code, meaning) \
+    assert_int_equal(name, value);             \
     assert_string_equal(acr_status_text(name), meaning);
     ACR_STATUS_LIST(CHECK)
 #undef CHECK
@@ -84,10 +84,7 @@ static void unmetered(void *user, void *p)
     ((meter *)user)->live--;
     free(p);
 }
-static void hear(void *user, const char *sentence)
-{
-    snprintf(((meter *)user)->heard, ACR_SENTENCE, "%s", sentence);
-}
+static void hear(void *user, const char *sentence) { snprintf(((meter *)user)->heard, ACR_SENTENCE, "%s", sentence); }
 static acr_context_opts hooked(meter *m)
 {
     acr_context_opts opts = ACR_CONTEXT_OPTS_INIT;

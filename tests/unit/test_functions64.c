@@ -211,10 +211,10 @@ static void the_same_bits_everywhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_is_close),         cmocka_unit_test(log_is_close),
+        cmocka_unit_test(exp_is_close),          cmocka_unit_test(log_is_close),
         cmocka_unit_test(sin_and_cos_are_close), cmocka_unit_test(zeros_of_sin_and_cos),
-        cmocka_unit_test(pow_is_close),         cmocka_unit_test(powi_is_close),
-        cmocka_unit_test(special_values),       cmocka_unit_test(the_same_bits_everywhere),
+        cmocka_unit_test(pow_is_close),          cmocka_unit_test(powi_is_close),
+        cmocka_unit_test(special_values),        cmocka_unit_test(the_same_bits_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

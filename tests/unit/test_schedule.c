@@ -33,8 +33,8 @@ static void close_to(double got, double want)
 static void the_golden_recipe(void **state)
 {
     (void)state;
-    static const double golden[] = {0.0015, 0.003, 0.002742172942406179, 0.002067172942406179,
-                                    0.0012328270575938213, 0.0005578270575938212};
+    static const double golden[] = {
+        0.0015, 0.003, 0.002742172942406179, 0.002067172942406179, 0.0012328270575938213, 0.0005578270575938212};
     acr_trainer_opts o = options(ACR_COSINE, 2, 6, 0, 0.1);
     o.learning_rate = 3e-3;
     for (int64_t u = 0; u < 6; u++)
