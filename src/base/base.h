@@ -22,6 +22,15 @@
 enum { ACR_SENTENCE = 1024 };
 acr_status acr__fail(acr_context *ctx, acr_status status, const char *format, ...) ACR_PRINTF(3, 4);
 
+/* The call again, as an expression whose value the compiler knows: failing never
+ * gives ACR_OK, so what a failed call left unset is not read after TRY. */
+static inline acr_status acr__failed(acr_status stored, acr_status status)
+{
+    (void)stored;
+    return status;
+}
+#define acr__fail(ctx, status, ...) acr__failed(acr__fail((ctx), (status), __VA_ARGS__), (status))
+
 #define TRY(call)                          \
     do {                                   \
         acr_status try_status_ = (call);   \

@@ -90,6 +90,7 @@ char *acr__strdup(acr_context *ctx, const char *s)
     return copy ? memcpy(copy, s, bytes) : NULL;
 }
 
+#undef acr__fail
 acr_status acr__fail(acr_context *ctx, acr_status status, const char *format, ...)
 {
     if (!ctx)
