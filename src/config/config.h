@@ -94,6 +94,7 @@ typedef struct acr__config {
     acr__origin origin[ACR__OPTION_COUNT];
     acr__texts notes; /* sentences worth printing: aliases, displaced and unused keys */
     char *recipe;     /* absolute path of the file; NULL: none was read */
+    char *file;       /* the same as the user named it, for messages */
     acr_context *ctx;
     void *blocks; /* what free releases */
 } acr__config;
