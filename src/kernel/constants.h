@@ -16,8 +16,8 @@
 #define ACR_EXP_HIGH 89.0f  /* above it the result is +inf */
 #define ACR_EXP_LOW -104.0f /* below it the result is +0 */
 #define ACR_LOG2E 0x1.715476p+0f
-#define ACR_LN2_HIGH 0x1.62e43p-1f
-#define ACR_LN2_LOW -0x1.05c61p-29f
+#define ACR_EXP_LN2_HIGH 0x1.63p-1f /* few bits: n times it is exact, and so is x - that */
+#define ACR_EXP_LN2_LOW -0x1.bd0106p-13f
 #define ACR_ROUND 0x1.8p+23f /* adding it rounds to an integer, kept in the low bits */
 #define ACR_ROUND_BITS 0x4b400000
 #define ACR_E2 0x1p-1f
@@ -28,6 +28,8 @@
 
 /* log: sqrt(1/2) - 1 <= f <= sqrt(2) - 1, log(1 + f) = f - f^2/2 + f^3 (L0 + L1 f + ...) */
 #define ACR_SQRT_HALF_BITS 0x3f3504f3
+#define ACR_LN2_HIGH 0x1.62e43p-1f
+#define ACR_LN2_LOW -0x1.05c61p-29f
 #define ACR_L0 0x1.555554p-2f
 #define ACR_L1 -0x1.fffffcp-3f
 #define ACR_L2 0x1.999d5ap-3f

@@ -62,8 +62,8 @@ static inline real r_exp(real x)
     x = x < ACR_EXP_LOW ? ACR_EXP_LOW : x;
     float t = r_fma(x, ACR_LOG2E, ACR_ROUND);
     float n = t - ACR_ROUND;
-    float r = r_fma(n, -ACR_LN2_HIGH, x);
-    r = r_fma(n, -ACR_LN2_LOW, r);
+    float r = r_fma(n, -ACR_EXP_LN2_HIGH, x);
+    r = r_fma(n, -ACR_EXP_LN2_LOW, r);
     float p = r_fma(ACR_E6, r, ACR_E5);
     p = r_fma(p, r, ACR_E4);
     p = r_fma(p, r, ACR_E3);
@@ -148,12 +148,18 @@ static inline real r_erf(real x)
 }
 #endif
 
-/* 1/(1 + e^-x), without overflow on either side */
+/* 1/(1 + e^-x), without overflow on either side: one step of refinement on the
+ * quotient takes back what the division and 1 + z round away. */
 static inline real r_sigmoid(real x)
 {
-    real z = r_exp(-r_abs(x));
-    real numerator = x < 0 ? z : (real)1;
-    return numerator / (1 + z);
+    real z = r_exp(-r_abs(x)), one = 1;
+    real numerator = x < 0 ? z : one;
+    real d = one + z;
+    real lost = z - (d - one);
+    real inverse = one / d;
+    real q = numerator * inverse;
+    real rest = r_fma(-q, lost, r_fma(-q, d, numerator));
+    return r_fma(rest, inverse, q);
 }
 
 /* -- activations ---------------------------------------------------------

@@ -20,8 +20,8 @@ static inline vf v_exp(vf x)
     x = v_select(v_lt(x, v_set1(ACR_EXP_LOW)), v_set1(ACR_EXP_LOW), x);
     vf t = v_step(x, v_set1(ACR_LOG2E), ACR_ROUND);
     vf n = v_sub(t, v_set1(ACR_ROUND));
-    vf r = v_fma(n, v_set1(-ACR_LN2_HIGH), x);
-    r = v_fma(n, v_set1(-ACR_LN2_LOW), r);
+    vf r = v_fma(n, v_set1(-ACR_EXP_LN2_HIGH), x);
+    r = v_fma(n, v_set1(-ACR_EXP_LN2_LOW), r);
     vf p = v_step(v_set1(ACR_E6), r, ACR_E5);
     p = v_step(p, r, ACR_E4);
     p = v_step(p, r, ACR_E3);
@@ -106,9 +106,14 @@ static inline vf v_erf(vf x)
 
 static inline vf v_sigmoid(vf x)
 {
-    vf z = v_exp(v_neg(v_abs(x)));
-    vf numerator = v_select(v_lt(x, v_set1(0.0f)), z, v_set1(1.0f));
-    return v_div(numerator, v_add(v_set1(1.0f), z));
+    vf z = v_exp(v_neg(v_abs(x))), one = v_set1(1.0f);
+    vf numerator = v_select(v_lt(x, v_set1(0.0f)), z, one);
+    vf d = v_add(one, z);
+    vf lost = v_sub(z, v_sub(d, one));
+    vf inverse = v_div(one, d);
+    vf q = v_mul(numerator, inverse), minus = v_neg(q);
+    vf rest = v_fma(minus, lost, v_fma(minus, d, numerator));
+    return v_fma(rest, inverse, q);
 }
 
 static inline vf v_relu(vf x) { return v_select(v_le(x, v_set1(0.0f)), v_set1(0.0f), x); }
