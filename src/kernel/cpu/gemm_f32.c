@@ -26,6 +26,7 @@ _Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (DEPTH * AS + BLOC
 enum {
     TILE = 8192,      /* floats of A that a row tile may keep in L1 */
     STREAM = 1 << 18, /* floats of a packed B to stream past the row tiles */
+    SAME_SETS = 1024, /* floats apart, lines fall on the same sets of L1 */
     NARROW = 4 * NR,  /* columns to transpose at a time for a single row tile */
 };
 
@@ -71,7 +72,7 @@ void acr__pack_b_f32(int64_t n, int64_t k, const void *b, int64_t b_row, int64_t
 /* Parts as even as can be: [part_at(i), part_at(i + 1)) of `total` in `parts`. */
 static inline int64_t part_at(int64_t total, int64_t parts, int64_t i)
 {
-    return total / parts * i + acr__min(i, total % parts);
+    return parts == 1 ? i * total : total / parts * i + acr__min(i, total % parts);
 }
 
 static inline int64_t parts_of(int64_t total, int64_t most)
@@ -86,14 +87,12 @@ static void row_tile(struct tile *t, int64_t rows, int64_t n)
     float *c = t->c;
     for (int64_t j = 0, panels; j < n; j += panels * NR) {
         int64_t left = n - j;
-        panels = rows <= FOUR_MAX && left >= 4 * NR ? 4 : rows <= TWO_MAX && left >= 2 * NR ? 2 : 1;
+        panels = rows <= TWO_MAX && left >= 2 * NR ? 2 : 1;
         t->c = c + j;
         t->b = b + j / NR * t->b_panel;
         t->row = row ? row + j : NULL;
         t->c_next = left > panels * NR ? t->c + panels * NR : c + rows * t->c_row;
-        if (panels == 4) {
-            tile_four[rows](t);
-        } else if (panels == 2) {
+        if (panels == 2) {
             tile_two[rows](t);
         } else if (left >= NR) {
             tile_one[rows](t);
@@ -118,13 +117,19 @@ static struct cut cut_of(const acr_gemm *g)
 {
     struct cut cut = {.tiles = parts_of(g->m, MR), .depth = DEPTH};
     bool one = cut.tiles == 1;
-    cut.lies = g->packed != NULL || (one && g->b_col == 1);
-    if (one && cut.lies && g->a_col == 1)
+    cut.lies = g->packed != NULL || (g->b_col == 1 && (one || g->b_row % SAME_SETS != 0));
+    if (!cut.lies)
+        cut.depth = DEPTH / 2;
+    else if (one && g->a_col == 1)
         cut.depth = acr__max(TILE / g->m, DEPTH);
-    int64_t depth = acr__max(acr__min(g->k, cut.depth), 1);
-    int64_t floats = cut.lies ? STREAM : BLOCK;
-    cut.columns = one ? (cut.lies ? g->n : NARROW) : acr__max(floats / depth / NR, 1) * NR;
-    bool same_sets = g->a_row % 1024 == 0 && g->m > 8 && g->n >= 8 * NR && cut.depth == DEPTH;
+    if (one) {
+        cut.columns = cut.lies ? g->n : NARROW;
+    } else {
+        int64_t depth = acr__max(acr__min(g->k, cut.depth), 1), panels = parts_of(g->n, NR);
+        int64_t most = acr__max((cut.lies ? STREAM : BLOCK) / depth / NR, 1);
+        cut.columns = parts_of(panels, parts_of(panels, most)) * NR;
+    }
+    bool same_sets = g->a_row % SAME_SETS == 0 && g->m > 8 && g->n >= 8 * NR && cut.depth <= DEPTH;
     cut.copy_a = g->a_col != 1 ? g->n > NR : same_sets;
     return cut;
 }

@@ -47,7 +47,7 @@ INLINE vec load_lanes(bool masked, vmask m, const float *p)
     return masked ? v_load_first(m, p) : v_load(p);
 }
 
-INLINE void tile_start(int rows, int width, bool masked, const struct tile *t, vec acc[MR][4 * NV])
+INLINE void tile_start(int rows, int width, bool masked, const struct tile *t, vec acc[MR][2 * NV])
 {
     UNROLL
     for (int i = 0; i < rows; i++) {
@@ -69,7 +69,7 @@ INLINE void tile_start(int rows, int width, bool masked, const struct tile *t, v
 INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
 {
     enum { STEP = 3 };
-    vec acc[MR][4 * NV];
+    vec acc[MR][2 * NV];
     const float *a[(MR + STEP - 1) / STEP];
     const float *b = t->b;
     const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, b_panel = t->b_panel;
@@ -101,12 +101,14 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
             UNROLL
             for (int v = 0; v < width; v++) {
                 vec y = load_lanes(masked && v == width - 1, last, b + v / NV * b_panel + v % NV * V);
+                if (rows > 1)
+                    y = v_keep(y);
                 UNROLL
                 for (int i = 0; i < rows; i++)
                     acc[i][v] = v_fma(x[i], y, acc[i][v]);
             }
         } else {
-            vec y[4 * NV];
+            vec y[2 * NV];
             UNROLL
             for (int v = 0; v < width; v++)
                 y[v] = load_lanes(masked && v == width - 1, last, b + v / NV * b_panel + v % NV * V);
@@ -142,7 +144,6 @@ typedef void tile_fn(const struct tile *t);
     static void TILE_NAME(rows, width, kind)(const struct tile *t) { tile_run(rows, vectors, masked, t); }
 #define TILE_ONE(rows) TILE(rows, 1, panel, NV, false)
 #define TILE_TWO(rows) TILE(rows, 2, panel, 2 * NV, false)
-#define TILE_FOUR(rows) TILE(rows, 4, panel, 4 * NV, false)
 #define TILE_PART_1(rows) TILE(rows, 1, part, 1, true)
 #define TILE_PART_2(rows) TILE(rows, 2, part, 2, true)
 #define TILE_PART_3(rows) TILE(rows, 3, part, 3, true)
@@ -150,12 +151,10 @@ typedef void tile_fn(const struct tile *t);
 #define TILE_PARTS(width) ROWS_ALL(TILE_PART_##width)
 ROWS_ALL(TILE_ONE)
 ROWS_TWO(TILE_TWO)
-ROWS_FOUR(TILE_FOUR)
 WIDTHS(TILE_PARTS)
 
 #define ENTRY_ONE(rows) [rows] = TILE_NAME(rows, 1, panel),
 #define ENTRY_TWO(rows) [rows] = TILE_NAME(rows, 2, panel),
-#define ENTRY_FOUR(rows) [rows] = TILE_NAME(rows, 4, panel),
 #define ENTRY_PART_1(rows) [rows] = TILE_NAME(rows, 1, part),
 #define ENTRY_PART_2(rows) [rows] = TILE_NAME(rows, 2, part),
 #define ENTRY_PART_3(rows) [rows] = TILE_NAME(rows, 3, part),
@@ -163,7 +162,6 @@ WIDTHS(TILE_PARTS)
 #define ENTRY_PARTS(width) [width] = {ROWS_ALL(ENTRY_PART_##width)},
 static tile_fn *const tile_one[MR + 1] = {ROWS_ALL(ENTRY_ONE)};
 static tile_fn *const tile_two[TWO_MAX + 1] = {ROWS_TWO(ENTRY_TWO)};
-static tile_fn *const tile_four[FOUR_MAX + 1] = {ROWS_FOUR(ENTRY_FOUR)};
 static tile_fn *const tile_part[NV + 1][MR + 1] = {WIDTHS(ENTRY_PARTS)};
 
 #endif

@@ -13,15 +13,14 @@
  * one depth to the next in a packed tile of A (MR rounded up to whole vectors).
  * DEPTH: depth of a block, so that a row tile of A stays in L1 while B streams by.
  * BLOCK: floats of a block of B packed into scratch, for L2.
- * ROWS_ALL: tiles of one panel; ROWS_TWO, ROWS_FOUR: how few rows it takes to
- * hold two and four panels at once in registers. */
+ * ROWS_ALL: the tiles of one panel; ROWS_TWO, TWO_MAX: of two panels at once, for
+ * few rows. WIDTHS: vectors of a panel's tail. */
 #if defined(ACR_ISA_AVX512)
 
 #include <immintrin.h>
-enum { V = 16, NV = 2, MR = 14, AS = 16, DEPTH = 512, BLOCK = 114688, TWO_MAX = 7, FOUR_MAX = 3 };
+enum { V = 16, NV = 2, MR = 14, AS = 16, DEPTH = 512, BLOCK = 114688, TWO_MAX = 7 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #define ROWS_TWO(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#define ROWS_FOUR(X) X(1) X(2) X(3)
 #define WIDTHS(X) X(1) X(2)
 
 typedef __m512 vec;
@@ -31,6 +30,12 @@ static inline vec v_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(float *p, vec x) { _mm512_storeu_ps(p, x); }
 static inline vec v_splat(const float *p) { return _mm512_set1_ps(*p); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+/* Keeps x in a register: a load would else be folded into each of its uses. */
+static inline vec v_keep(vec x)
+{
+    __asm__("" : "+v"(x));
+    return x;
+}
 /* The first n lanes, 1 <= n <= V; the others are neither read nor written. */
 static inline vmask v_first(int64_t n) { return (vmask)(0xffffu >> (V - n)); }
 static inline vec v_load_first(vmask m, const float *p) { return _mm512_maskz_loadu_ps(m, p); }
@@ -63,10 +68,9 @@ static inline void v_transpose(vec r[V])
 #elif defined(ACR_ISA_AVX2)
 
 #include <immintrin.h>
-enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3, FOUR_MAX = 1 };
+enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
-#define ROWS_FOUR(X) X(1)
 #define WIDTHS(X) X(1) X(2)
 
 typedef __m256 vec;
@@ -76,6 +80,11 @@ static inline vec v_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void v_store(float *p, vec x) { _mm256_storeu_ps(p, x); }
 static inline vec v_splat(const float *p) { return _mm256_broadcast_ss(p); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vec v_keep(vec x)
+{
+    __asm__("" : "+x"(x));
+    return x;
+}
 /* The first n lanes, 1 <= n <= V; the others are neither read nor written. */
 static inline vmask v_first(int64_t n)
 {
@@ -105,10 +114,9 @@ static inline void v_transpose(vec r[V])
 #elif defined(ACR_ISA_NEON)
 
 #include <arm_neon.h>
-enum { V = 4, NV = 4, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3, FOUR_MAX = 1 };
+enum { V = 4, NV = 4, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
-#define ROWS_FOUR(X) X(1)
 #define WIDTHS(X) X(1) X(2) X(3) X(4)
 
 typedef float32x4_t vec;
@@ -118,6 +126,11 @@ static inline vec v_load(const float *p) { return vld1q_f32(p); }
 static inline void v_store(float *p, vec x) { vst1q_f32(p, x); }
 static inline vec v_splat(const float *p) { return vld1q_dup_f32(p); }
 static inline vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+static inline vec v_keep(vec x)
+{
+    __asm__("" : "+w"(x));
+    return x;
+}
 /* The first n lanes, 1 <= n <= V; the others are neither read nor written. */
 static inline vmask v_first(int64_t n) { return (vmask)n; }
 static inline vec v_load_first(vmask n, const float *p)
