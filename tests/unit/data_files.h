@@ -30,12 +30,12 @@ static inline int folder_remove(void **state)
     return system(command);
 }
 
-/* FOLDER/name, in one of eight buffers that take turns. */
+/* FOLDER/name, in one of 32 buffers that take turns. */
 static inline const char *in_folder(const char *name)
 {
-    static char paths[8][160];
+    static char paths[32][160];
     static int turn;
-    char *path = paths[turn++ % 8];
+    char *path = paths[turn++ % 32];
     snprintf(path, sizeof paths[0], "%s/%s", folder, name);
     return path;
 }
