@@ -1,0 +1,219 @@
+/* common.c: narration, flags and JSON for every subcommand. Nothing here knows
+ * what a subcommand does. */
+#include "cli/common.h"
+
+#include "io/lines.h"
+
+#include <string.h>
+#include <time.h>
+
+/* ---- flags ------------------------------------------------------------------- */
+static const acr__command *command_of(const acr__cli *cli)
+{
+    const acr__command *c = acr__commands;
+    while (strcmp(c->name, cli->command) != 0)
+        c++;
+    return c;
+}
+
+static void print_usage(const acr__cli *cli, const acr__usage *usage)
+{
+    const acr__command *c = command_of(cli);
+    printf("accrue %s %s: %s\n", c->name, c->arguments, c->summary);
+    if (usage->text)
+        printf("\n%s", usage->text);
+    printf("\n");
+    acr__switches_print_help(stdout, usage->switch_count, usage->switches);
+    if (usage->uses)
+        acr__options_print_help(stdout, usage->uses);
+}
+
+acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
+{
+    const acr__command *c = command_of(cli);
+    *go = false;
+    TRY(acr__flags_parse(cli->ctx, &cli->flags, usage->uses, usage->switch_count, usage->switches, cli->argc, cli->argv));
+    if (cli->flags.help) {
+        print_usage(cli, usage);
+        return ACR_OK;
+    }
+    int given = cli->flags.positional_count;
+    FAIL_IF(given < usage->least, cli->ctx, ACR_E_CONFIG, "accrue %s: %s is missing; usage: accrue %s %s", c->name,
+            given ? "an argument" : "what it is to work on", c->name, c->arguments);
+    FAIL_IF(given > usage->most, cli->ctx, ACR_E_CONFIG, "accrue %s: '%s' is one argument too many; usage: accrue %s %s",
+            c->name, cli->flags.positional[usage->most], c->name, c->arguments);
+    *go = true;
+    return ACR_OK;
+}
+
+acr_status acr__cli_told(acr__cli *cli, const acr_context *from, acr_status status)
+{
+    return status == ACR_OK || !from ? status : acr__fail(cli->ctx, status, "%s", acr_error(from));
+}
+
+/* ---- narration --------------------------------------------------------------- */
+static void say(const char *prefix, const char *format, va_list args)
+{
+    char line[2 * ACR_SENTENCE];
+    vsnprintf(line, sizeof line, format, args);
+    fprintf(stderr, "%s%s\n", prefix, line);
+}
+
+#define SAY(condition, prefix)    \
+    va_list args;                 \
+    va_start(args, format);       \
+    if (condition)                \
+        say(prefix, format, args); \
+    va_end(args)
+
+void acr__say(const acr__cli *cli, const char *format, ...)
+{
+    SAY(!cli->flags.quiet, "");
+}
+
+void acr__say_more(const acr__cli *cli, const char *format, ...)
+{
+    SAY(cli->flags.verbose, "");
+}
+
+void acr__warn(const acr__cli *cli, const char *format, ...)
+{
+    SAY(!cli->flags.quiet, cli->color ? "\033[33mwarning:\033[0m " : "warning: ");
+}
+
+const char *acr__bytes_text(int64_t bytes, char out[ACR__SHORT])
+{
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double v = (double)bytes;
+    int u = 0;
+    for (; v >= 1024 && u < 4; u++)
+        v /= 1024;
+    snprintf(out, ACR__SHORT, u == 0 || v >= 100 ? "%.0f %s" : "%.1f %s", v, unit[u]);
+    return out;
+}
+
+const char *acr__time_text(double seconds, char out[ACR__SHORT])
+{
+    if (!(seconds >= 0) || seconds > 1e9) {
+        snprintf(out, ACR__SHORT, "?");
+    } else if (seconds < 10) {
+        snprintf(out, ACR__SHORT, seconds < 0.01 ? "%.2g ms" : "%.2f s", seconds < 0.01 ? seconds * 1e3 : seconds);
+    } else {
+        long long s = (long long)(seconds + 0.5);
+        if (s >= 3600)
+            snprintf(out, ACR__SHORT, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+        else
+            snprintf(out, ACR__SHORT, "%lld:%02lld", s / 60, s % 60);
+    }
+    return out;
+}
+
+const char *acr__count_text(int64_t n, char out[ACR__SHORT])
+{
+    char digits[ACR__SHORT];
+    int length = snprintf(digits, sizeof digits, "%lld", (long long)(n < 0 ? 0 : n)), to = 0;
+    for (int i = 0; i < length && to + 2 < ACR__SHORT; i++) {
+        if (i && (length - i) % 3 == 0)
+            out[to++] = ',';
+        out[to++] = digits[i];
+    }
+    out[to] = '\0';
+    return out;
+}
+
+double acr__seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double acr__wall_time(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- JSON ---------------------------------------------------------------------- */
+static void put_quoted(FILE *f, const char *s)
+{
+    fputc('"', f);
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\')
+            fprintf(f, "\\%c", c);
+        else if (c < 32 || c == 127)
+            fprintf(f, "\\u%04x", c);
+        else
+            fputc(c, f);
+    }
+    fputc('"', f);
+}
+
+static void put_key(acr__json *j, const char *key)
+{
+    if (j->depth && j->more[j->depth])
+        fputs(", ", j->f);
+    j->more[j->depth] = true;
+    if (key) {
+        put_quoted(j->f, key);
+        fputs(": ", j->f);
+    }
+}
+
+static void open_level(acr__json *j, const char *key, char open, char close)
+{
+    put_key(j, key);
+    fputc(open, j->f);
+    j->depth++;
+    j->more[j->depth] = false;
+    j->close[j->depth] = close;
+}
+
+void acr__json_object(acr__json *j, const char *key)
+{
+    open_level(j, key, '{', '}');
+}
+
+void acr__json_array(acr__json *j, const char *key)
+{
+    open_level(j, key, '[', ']');
+}
+
+void acr__json_end(acr__json *j)
+{
+    fputc(j->close[j->depth], j->f);
+    j->depth--;
+    if (j->depth == 0)
+        fputc('\n', j->f);
+}
+
+void acr__json_text(acr__json *j, const char *key, const char *value)
+{
+    put_key(j, key);
+    if (value)
+        put_quoted(j->f, value);
+    else
+        fputs("null", j->f);
+}
+
+void acr__json_i64(acr__json *j, const char *key, int64_t value)
+{
+    put_key(j, key);
+    fprintf(j->f, "%lld", (long long)value);
+}
+
+void acr__json_f64(acr__json *j, const char *key, double value)
+{
+    char text[ACR_NUMBER_TEXT];
+    put_key(j, key);
+    acr__number_f64(value, text);
+    fputs(value - value == 0 ? text : "null", j->f);
+}
+
+void acr__json_bool(acr__json *j, const char *key, bool value)
+{
+    put_key(j, key);
+    fputs(value ? "true" : "false", j->f);
+}
