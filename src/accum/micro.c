@@ -11,7 +11,8 @@
 #include "base/fpenv.h"
 #include <string.h>
 
-enum { SHARED_WORK = 32768 }; /* multiply-adds from which a step is worth a barrier */
+/* A step is worth a barrier from this part of what makes a call worth sharing. */
+enum { STEPS_A_CALL = 6 };
 
 typedef struct job {
     acr_trainer *t;
@@ -25,7 +26,7 @@ typedef struct job {
 
 void acr__team_run(acr_trainer *t, int64_t work, void (*fn)(void *arg, int index, int count), void *arg)
 {
-    if (t->pool && work >= ACR_SERIAL_WORK) {
+    if (t->pool && work >= t->ctx->serial_work) {
         acr__pool_run(t->pool, fn, arg);
         return;
     }
@@ -170,7 +171,7 @@ static acr_status accept(job *j, int members)
 
 static bool shared(const acr_trainer *t, const acr__exec *e, int count)
 {
-    return count > 1 && e->cost * t->run.rows[e->domain] >= SHARED_WORK;
+    return count > 1 && e->cost * t->run.rows[e->domain] >= t->ctx->serial_work / STEPS_A_CALL;
 }
 
 static void run_step(const acr_trainer *t, const acr__step *s, int index, int count)
@@ -241,7 +242,7 @@ static void member(void *arg, int index, int count)
         for (int i = 0; i < t->g->input_count; i++)
             bytes += t->slot_data[i] ? t->slot_bytes[i] : 0;
         bool all = count > 1 && count <= 64 && j->source->parallel && t->g->domain_count == 2 &&
-                   j->n >= 2 * count && j->n * bytes >= SHARED_WORK;
+                   j->n >= 2 * count && j->n * bytes >= t->ctx->serial_work / STEPS_A_CALL;
         if (all || index == 0)
             fetch(j, all ? index : 0, all ? count : 1);
         if (all)

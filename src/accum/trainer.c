@@ -166,7 +166,7 @@ static acr_status fill(acr_trainer *t)
     t->run = (acr__run){.k = g->reference ? &acr__kernels_ref64 : t->ctx->kernels, .es = g->es, .seed = g->seed,
                         .weight_scale = 1, .loss = {sums, sums + rows, sums + 2 * rows},
                         .scratch = memory_of(t, p->scratch), .scratch_bytes = (size_t)p->buffers[p->scratch].ld};
-    if (t->ctx->threads > 1 && t->work * p->opts.micro_batch > ACR_SERIAL_WORK)
+    if (t->ctx->threads > 1 && t->work * p->opts.micro_batch > t->ctx->serial_work)
         TRY(acr__context_pool(t->ctx, &t->pool));
     return ACR_OK;
 }

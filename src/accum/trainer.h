@@ -58,7 +58,7 @@ struct acr_trainer {
     int32_t *slot_offsets[ACR_MAX_DOMAINS];
     int32_t *offset_memory; /* ragged domains x (micro_batch + 1) */
 };
-enum { ACR_MAX_INPUTS = 64, ACR_SERIAL_WORK = 200000 };
+enum { ACR_MAX_INPUTS = 64 };
 
 /* What the train loop needs to know of a trainer. */
 acr_context *acr__trainer_context(const acr_trainer *t);

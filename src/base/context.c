@@ -141,6 +141,7 @@ acr_status acr__context_new(acr_context **out, const acr_context_opts *opts)
         return ACR_E_NO_MEMORY;
     ctx->opts = own;
     ctx->threads = 1;
+    ctx->serial_work = 200000; /* some 10 us of one core: what waking a team costs, several times over */
     atomic_init(&ctx->cancel, 0);
     *out = ctx;
     FAIL_IF(hooks_differ, ctx, ACR_E_ARGUMENT,

@@ -17,6 +17,7 @@ struct acr_context {
     int threads;                       /* at least 1 */
     const struct acr_kernels *kernels; /* NULL only if acr_context_create failed */
     acr__pool *pool;                   /* NULL until acr__context_pool */
+    int64_t serial_work;               /* multiply-adds below which a call is not shared; tests make it 0 */
     atomic_int cancel;                 /* lock-free, so a signal handler may set it */
     char error[ACR_SENTENCE];
 };

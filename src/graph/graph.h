@@ -19,7 +19,7 @@ enum acr__op {
 };
 
 enum acr__op_domain { ACR_OP_SOURCE, ACR_OP_ROWWISE, ACR_OP_RANDOM, ACR_OP_LOSS };
-enum acr__op_back { ACR_BACK_NONE, ACR_BACK_BOTH };
+enum acr__op_back { ACR_BACK_NONE, ACR_BACK_OVER, ACR_BACK_BOTH };
 enum { SAVES_X0 = 1, SAVES_X1 = 2, SAVES_Y = 4, SAVES_AUX = 8 };
 
 /* Each member of the team calls a step function with its index; it does its own

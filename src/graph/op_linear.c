@@ -96,6 +96,24 @@ static void spill(const acr__run *run, const block *b, int64_t ld, bool first, c
     }
 }
 
+/* A hidden build option for the tests of `accrue verify`: each block's later half
+ * comes first, so that the sum depends on where blocks begin. */
+#ifdef ACR_BREAK_ORDER
+static void block_product(const acr__run *run, acr_gemm g, int index, int count)
+{
+    acr_gemm late = g, early = g;
+    early.k = g.k / 2;
+    late.k = g.k - early.k;
+    late.a = offset(g.a, early.k * g.a_col, run->es);
+    late.b = offset(g.b, early.k * g.b_row, run->es);
+    early.start = ACR_START_C;
+    multiply(run, late, index, count);
+    multiply(run, early, index, count);
+}
+#else
+#define block_product multiply
+#endif
+
 /* dW[o][i] += sum over staged rows, in order, of dY[r][o] X[r][i]. A chain that
  * reaches ACR_CHAIN_ROWS rows of the window is spilled and begins again at 0. */
 static void weight_gradient(const acr__run *run, const acr__exec *e, int index, int count)
@@ -113,7 +131,7 @@ static void weight_gradient(const acr__run *run, const acr__exec *e, int index, 
             .c = e->acc[1], .c_row = in,
             .start = at % ACR_CHAIN_ROWS == 0 ? ACR_START_ZERO : ACR_START_C,
         };
-        multiply(run, g, index, count);
+        block_product(run, g, index, count);
         int64_t end = run->stage_first[d] + next;
         if (end % ACR_CHAIN_ROWS == 0 && e->acc2[1])
             spill(run, &b, in, end == ACR_CHAIN_ROWS, e->acc[1], e->acc2[1]);

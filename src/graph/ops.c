@@ -3,6 +3,7 @@
 #include "graph/op.h"
 
 #define NONE ACR_BACK_NONE
+#define OVER ACR_BACK_OVER
 #define BOTH ACR_BACK_BOTH
 #define STEPS_input NULL, NULL, NULL
 #define STEPS_param NULL, NULL, NULL

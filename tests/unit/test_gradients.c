@@ -1,0 +1,181 @@
+/* test_gradients.c: every op's backward against central differences in fp64, and
+ * the generic OVERWRITE/ADD test over ops.def. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "../zoo.h"
+#include "accum/trainer.h"
+
+/* The window's loss sum at the present parameters: a window at learning rate 0,
+ * the clock put back, so that dropout draws the same masks. */
+static double window_loss(zoo_run *r, zoo_data *d)
+{
+    acr_clock zero = {0};
+    acr_report report = ACR_REPORT_INIT;
+    ZOO_OK(r->ctx, acr_clock_set(r->t, &zero));
+    acr_batch b = zoo_slice(d, 0, d->samples);
+    ZOO_OK(r->ctx, acr_window_open(r->t));
+    ZOO_OK(r->ctx, acr_window_add(r->t, &b));
+    ZOO_OK(r->ctx, acr_window_close(r->t, &report));
+    return report.loss;
+}
+
+static double difference(zoo_run *r, zoo_data *d, int param, int64_t element)
+{
+    float p, up, down;
+    ZOO_OK(r->ctx, acr_param_read(r->t, param, element, 1, &p));
+    up = p + 0x1p-18f;
+    down = p - 0x1p-18f;
+    ZOO_OK(r->ctx, acr_param_write(r->t, param, element, 1, &up));
+    double above = window_loss(r, d);
+    ZOO_OK(r->ctx, acr_param_write(r->t, param, element, 1, &down));
+    double below = window_loss(r, d);
+    ZOO_OK(r->ctx, acr_param_write(r->t, param, element, 1, &p));
+    return (above - below) / ((double)up - (double)down);
+}
+
+static void check_case(const zoo_case *c, uint64_t seed)
+{
+    zoo_opts o = ZOO_OPTS_INIT;
+    o.reference = 1;
+    o.seed = seed;
+    o.plan.micro_batch = 3;
+    o.plan.max_window_rows = 7 * ZOO_MAX_ROWS;
+    o.trainer.learning_rate = 0;
+    o.trainer.reduction = ACR_SUM;
+    zoo_run r = zoo_start(c, &o);
+    zoo_data d = zoo_make(r.g, 7, seed);
+    for (int p = 0; p < acr_param_count(r.g); p++) {
+        int64_t n = acr_param_elements(r.g, p);
+        double *grad = malloc((size_t)n * sizeof *grad);
+        acr_batch b = zoo_slice(&d, 0, d.samples);
+        acr_clock zero = {0};
+        ZOO_OK(r.ctx, acr_clock_set(r.t, &zero));
+        ZOO_OK(r.ctx, acr_window_open(r.t));
+        ZOO_OK(r.ctx, acr_window_add(r.t, &b));
+        ZOO_OK(r.ctx, acr_gradient_read(r.t, p, 0, n, grad));
+        acr_window_abort(r.t);
+        for (int64_t e = 0; e < n; e += 1 + n / 17) {
+            double want = difference(&r, &d, p, e);
+            if (!(fabs(grad[e] - want) <= 1e-6 * (1 + fabs(want))))
+                fail_msg("%s, seed %d: d/d%s[%lld] is %.9g, differences give %.9g", c->name, (int)seed,
+                         acr_param_name(r.g, p), (long long)e, grad[e], want);
+        }
+        free(grad);
+    }
+    zoo_free(&d);
+    zoo_stop(&r);
+}
+
+static void gradients_match_central_differences(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ZOO_COUNT; i++)
+        for (uint64_t seed = 1; seed <= 3; seed++)
+            check_case(&zoo[i], seed);
+}
+
+/* ---- OVERWRITE and ADD ---- */
+enum { ROWS = 5, WIDE = 64 };
+
+static acr__slot filled(double *memory, int64_t cols, uint32_t stream, bool positive)
+{
+    for (int64_t i = 0; i < ROWS * WIDE; i++)
+        memory[i] = (double)zoo_uniform(3, stream, (uint64_t)i) + (positive ? 1.5 : 0);
+    (void)cols;
+    return (acr__slot){(char *)memory, WIDE, false};
+}
+
+/* Runs op's backward for input j of node n over buffers of the test's own. */
+static void backward_into(const acr_graph *g, const acr__node *n, int j, const double *start, double *out, bool add)
+{
+    static double in[ACR_MAX_IN][ROWS * WIDE], param[ACR_MAX_IN][WIDE * WIDE], y[ROWS * WIDE], dy[ROWS * WIDE],
+        aux[ROWS * WIDE];
+    static char scratch[1 << 20] __attribute__((aligned(64)));
+    acr__exec e = {.node = n, .domain = n->domain};
+    for (int i = 0; i < n->inputs; i++) {
+        const acr__node *v = &g->nodes[n->in[i]];
+        e.in_cols[i] = v->cols;
+        if (v->op == ACR_OP_param) {
+            for (int64_t k = 0; k < v->cols; k++)
+                param[i][k] = (double)zoo_uniform(5, (uint32_t)i, (uint64_t)k);
+            e.in[i] = (acr__slot){(char *)param[i], v->shape[v->ndim - 1], false};
+        } else {
+            e.in[i] = filled(in[i], v->cols, 20 + (uint32_t)i, false);
+        }
+    }
+    e.out = filled(y, n->cols, 1, false);
+    e.dout = filled(dy, n->cols, 2, false);
+    e.aux = (acr__slot){(char *)aux, 2, false};
+    acr__run run = {.k = &acr__kernels_ref64, .es = 8, .training = true, .seed = 1, .scratch = scratch,
+                    .scratch_bytes = sizeof scratch, .weight_scale = 1};
+    run.rows[n->domain] = ROWS;
+    run.samples = ROWS;
+    acr__ops[n->op].forward(&run, &e, 0, 1);
+    memcpy(out, start, sizeof(double) * ROWS * WIDE);
+    e.din[j] = (acr__slot){(char *)out, WIDE, false};
+    e.din_add[j] = add;
+    acr__ops[n->op].backward(&run, &e, 0, 1);
+}
+
+static void check_modes(const acr_graph *g, const acr__node *n, int j)
+{
+    static double nan_start[ROWS * WIDE], p_start[ROWS * WIDE], plain[ROWS * WIDE], added[ROWS * WIDE];
+    for (int i = 0; i < ROWS * WIDE; i++) {
+        nan_start[i] = NAN;
+        p_start[i] = 3 + (double)zoo_uniform(9, 9, (uint64_t)i);
+    }
+    backward_into(g, n, j, nan_start, plain, false);
+    backward_into(g, n, j, p_start, added, true);
+    int64_t cols = g->nodes[n->in[j]].cols;
+    for (int r = 0; r < ROWS; r++)
+        for (int64_t k = 0; k < WIDE; k++) {
+            int64_t at = r * WIDE + k;
+            if (k >= cols) {
+                assert_true(isnan(plain[at])); /* nothing past the row is touched */
+                continue;
+            }
+            if (!isfinite(plain[at]) || fabs(added[at] - (p_start[at] + plain[at])) > 1e-12)
+                fail_msg("%s, input %d, row %d, column %d: OVERWRITE gives %g, ADD to %g gives %g", acr__ops[n->op].name, j,
+                         r, (int)k, plain[at], p_start[at], added[at]);
+        }
+}
+
+static void overwrite_and_add(void **state)
+{
+    (void)state;
+    bool seen[ACR_OP_COUNT] = {0};
+    acr_context *ctx;
+    ZOO_OK(ctx, acr_context_create(&ctx, NULL));
+    for (int c = 0; c < ZOO_COUNT; c++) {
+        acr_graph *g = acr_graph_create(ctx, &(acr_graph_opts){sizeof(acr_graph_opts), 1, 1});
+        zoo[c].build(g);
+        ZOO_OK(ctx, acr_graph_finish(g));
+        for (int i = 0; i < g->node_count; i++)
+            for (int j = 0; j < g->nodes[i].inputs; j++) {
+                const acr__node *n = &g->nodes[i];
+                seen[n->op] = true;
+                if (acr__ops[n->op].back[j > 0] == ACR_BACK_BOTH && g->nodes[n->in[j]].op != ACR_OP_param &&
+                    n->domain == ACR_SAMPLE)
+                    check_modes(g, n, j);
+            }
+        acr_graph_destroy(g);
+    }
+    acr_context_destroy(ctx);
+    for (int op = 0; op < ACR_OP_COUNT; op++)
+        if (!seen[op] && acr__ops[op].domain != ACR_OP_SOURCE)
+            fail_msg("no graph of the zoo has the op %s", acr__ops[op].name);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_match_central_differences),
+        cmocka_unit_test(overwrite_and_add),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
