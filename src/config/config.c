@@ -169,20 +169,20 @@ static acr_status on_value(void *user, const acr__yaml_value *v)
 /* A variable that is nearly an option is told, since nothing else would. */
 static acr_status note_near_variable(loader *l, const char *name, size_t length)
 {
-    char names[ACR__OPTION_COUNT][80];
+    enum { PREFIX = 7 }; /* ACCRUE_ */
+    char names[ACR__OPTION_COUNT][80], word[80];
     const char *list[ACR__OPTION_COUNT];
-    char word[80];
     if (length >= sizeof word)
         return ACR_OK;
     snprintf(word, sizeof word, "%.*s", (int)length, name);
     for (int i = 0; i < ACR__OPTION_COUNT; i++) {
         variable_name(acr__option_get(i)->key, names[i]);
-        list[i] = names[i];
+        list[i] = names[i] + PREFIX;
     }
-    const char *near = strcmp(word, "ACCRUE_ISA") == 0 ? NULL : acr__nearest(word, ACR__OPTION_COUNT, list);
+    const char *near = strcmp(word, "ACCRUE_ISA") == 0 ? NULL : acr__nearest(word + PREFIX, ACR__OPTION_COUNT, list);
     if (!near)
         return ACR_OK;
-    return acr__config_note(l->cfg, "%s is set but is no option; did you mean %s?", acr__show(word).text, near);
+    return acr__config_note(l->cfg, "%s is set but is no option; did you mean ACCRUE_%s?", acr__show(word).text, near);
 }
 
 static acr_status apply_environment(loader *l, char *const *environment)

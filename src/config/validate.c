@@ -57,6 +57,16 @@ bool acr__config_used(const acr__config *cfg, int option)
     return chooser < 0 || acr__option_is(cfg, chooser, words);
 }
 
+/* "a or b" of a|b. */
+static void tell_words(const char *words, char *out, size_t size)
+{
+    const char *w;
+    int length;
+    size_t n = 0;
+    for (int i = 0; (w = acr__word(words, i, &length)) != NULL && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n, "%s%.*s", i ? " or " : "", length, w);
+}
+
 /* An unused key is an error when its own layer made the choice (or nothing did, so
  * that its layer left the choice at its default), a note when another layer did. */
 static acr_status check_unused(acr__config *cfg)
@@ -72,10 +82,12 @@ static acr_status check_unused(acr__config *cfg)
             return chosen.status;
         acr__layer by = cfg->origin[chooser].layer;
         const char *key = acr__option_get(chooser)->key, *where = acr__config_where(cfg, i);
+        char wanted[128];
+        tell_words(words, wanted, sizeof wanted);
         acr_status status;
         if (by == cfg->origin[i].layer || by == ACR__LAYER_DEFAULT)
             status = acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: has no meaning with %s: %s%s; remove it, or choose %s", where, key,
-                               chosen.text, by == ACR__LAYER_DEFAULT ? " (the default)" : "", words);
+                               chosen.text, by == ACR__LAYER_DEFAULT ? " (the default)" : "", wanted);
         else
             status = acr__config_note(cfg, "%s: not used with %s: %s", where, key, chosen.text);
         acr__buffer_free(&chosen);

@@ -375,16 +375,38 @@ acr_status acr__option_set_text(acr__config *cfg, int option, const char *where,
 }
 
 /* ---- back to text ------------------------------------------------------------------ */
+/* The bytes of a UTF-8 character that YAML does not take as it is, or would fold
+ * as a line's end, into *code; 0 for every other character. */
+static int special_character(const unsigned char *s, unsigned *code)
+{
+    if (s[0] < 0x20 || s[0] == 0x7f) {
+        *code = s[0];
+        return 1;
+    }
+    if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] <= 0xa0) {
+        *code = s[1];
+        return 2;
+    }
+    if ((s[0] == 0xe2 && s[1] == 0x80) || (s[0] == 0xef && (s[1] == 0xbb || s[1] == 0xbf))) {
+        *code = (s[0] & 0xfu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu);
+        return *code == 0x2028 || *code == 0x2029 || *code == 0xfeff || *code >= 0xfffe ? 3 : 0;
+    }
+    return 0;
+}
+
 static void add_text(const char *text, acr__style style, bool in_list, acr__buffer *out)
 {
     if (style == ACR__STYLE_YAML)
         acr__buffer_add(out, "\"");
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        char code[8];
-        if (style == ACR__STYLE_YAML && (c < 0x20 || c == 0x7f)) {
-            snprintf(code, sizeof code, "\\x%02x", c);
-            acr__buffer_add(out, code);
+        unsigned code;
+        char escaped[16];
+        int special = style == ACR__STYLE_YAML ? special_character((const unsigned char *)text, &code) : 0;
+        if (special) {
+            snprintf(escaped, sizeof escaped, code < 0x100 ? "\\x%02x" : "\\u%04x", code);
+            acr__buffer_add(out, escaped);
+            text += special - 1;
         } else if (style == ACR__STYLE_TEXT && c == '\n') {
             acr__buffer_add(out, "\\n");
         } else {
