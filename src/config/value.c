@@ -308,7 +308,8 @@ acr_status acr__option_set(acr__config *cfg, int option, const acr__setting *s)
     FAIL_IF(s->quoted && !texts && o->type != ACR__ENUM && o->type != ACR__ENUMS, cfg->ctx, ACR_E_CONFIG,
             "%s: '%s' is a quoted text; write it without quotes", s->where, acr__show(s->count ? s->item[0] : "").text);
     if (o->type >= ACR__ENUMS) {
-        FAIL_IF(s->list && s->count == 0 && o->type != ACR__TEXTS, cfg->ctx, ACR_E_CONFIG, "%s: the list is empty", s->where);
+        bool numbers = o->type == ACR__COUNTS || o->type == ACR__REALS;
+        FAIL_IF(numbers && s->count == 0, cfg->ctx, ACR_E_CONFIG, "%s: the list is empty", s->where);
         return set_list(cfg, option, s);
     }
     FAIL_IF(s->list, cfg->ctx, ACR_E_CONFIG, "%s: takes one value, not a list", s->where);

@@ -51,9 +51,9 @@ static void same_hash(const char *a, const char *b, const char *words, bool same
 static void resolved_reproduces(void **state)
 {
     (void)state;
-    static const char *const recipes[] = {WHOLE, EVERYTHING,
+    static const char *const recipes[] = {WHOLE, EVERYTHING, "model: {type: mlp, layers: [4, 2]}\n" DATA CHOICES BATCH LENGTH,
                                           BASE "micro_batch_size: 5\ngradient_accumulation_steps: 4\nname: \"a \\\"b\\\\\"\n"};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         acr__config *a = load_text(recipes[i]), *b = NULL;
         acr__config_opts none = {NULL, NULL, NULL};
         const char *yaml, *again;
