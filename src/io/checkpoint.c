@@ -315,6 +315,9 @@ static acr_status read_numbers(acr_checkpoint *c)
     c->clock.field = (__typeof__(c->clock.field))n;
     CLOCK_LIST(GET)
 #undef GET
+    FAIL_IF(c->clock.windows < c->clock.updates || c->clock.windows > UINT32_MAX, c->ctx, ACR_E_DATA,
+            "%s: its clock says %lld updates in %lld windows, which cannot be", acr_st_path(c->st),
+            (long long)c->clock.updates, (long long)c->clock.windows);
     return ACR_OK;
 }
 
@@ -432,6 +435,8 @@ static acr_status compare(const acr_checkpoint *cp, const contents *c)
 
 static acr_status copy(acr_checkpoint *cp, contents *c, bool *changed)
 {
+    TRY(acr_clock_set(c->t, &cp->clock)); /* first: it refuses inside a window, before anything has changed */
+    *changed = true;
     for (int i = 0; i < c->count; i++) {
         const item *it = &c->items[i];
         int tensor = acr_st_find(cp->st, it->name);
@@ -440,10 +445,9 @@ static acr_status copy(acr_checkpoint *cp, contents *c, bool *changed)
             int64_t n = acr__min(ROOM, elements - at);
             TRY(acr_st_read_f32(cp->st, tensor, at, n, c->buffer));
             TRY(item_write(c, it, at, n));
-            *changed = true;
         }
     }
-    return acr_clock_set(c->t, &cp->clock);
+    return ACR_OK;
 }
 
 acr_status acr_checkpoint_restore(acr_checkpoint *cp, acr_trainer *t)

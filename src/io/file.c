@@ -320,10 +320,34 @@ char *acr__path_join(acr_context *ctx, const char *folder, const char *name)
     return path;
 }
 
-static acr_status folder_create_one(acr_context *ctx, const char *path)
+/* Cuts the last name off a path; false if nothing would be left. */
+static bool to_parent(char *path)
+{
+    char *slash = strrchr(path, '/');
+    while (slash && slash > path && slash[-1] == '/')
+        slash--;
+    if (!slash || slash == path)
+        return false;
+    *slash = '\0';
+    return true;
+}
+
+/* The folder itself first: parents that exist are not touched. */
+static acr_status folder_create(acr_context *ctx, const char *path)
 {
     int rc;
     SYSTEM(rc, true, NULL, mkdir(path, 0777));
+    if (rc < 0 && errno == ENOENT) {
+        char *parent = acr__strdup(ctx, path);
+        if (!parent)
+            return ACR_E_NO_MEMORY;
+        errno = ENOENT;
+        acr_status status = to_parent(parent) ? folder_create(ctx, parent) : fail_io(ctx, path, "created");
+        acr__free(ctx, parent);
+        if (status != ACR_OK)
+            return status;
+        SYSTEM(rc, true, NULL, mkdir(path, 0777));
+    }
     if (rc < 0 && errno == EEXIST) {
         FAIL_IF(acr__file_kind(path) != 2, ctx, ACR_E_IO,
                 "%s: a folder was to be created here, but there is something that is no folder", path);
@@ -336,21 +360,14 @@ static acr_status folder_create_one(acr_context *ctx, const char *path)
 
 acr_status acr__folder_create(acr_context *ctx, const char *path)
 {
-    FAIL_IF(!*path, ctx, ACR_E_ARGUMENT, "a folder's path is empty");
     char *copy = acr__strdup(ctx, path);
     if (!copy)
         return ACR_E_NO_MEMORY;
-    acr_status status = ACR_OK;
-    for (char *p = copy + 1; *p && status == ACR_OK; p++) {
-        if (*p != '/')
-            continue;
-        *p = '\0';
-        if (acr__file_kind(copy) != 2)
-            status = folder_create_one(ctx, copy);
-        *p = '/';
-    }
-    if (status == ACR_OK)
-        status = folder_create_one(ctx, copy);
+    size_t n = strlen(copy);
+    while (n > 1 && copy[n - 1] == '/')
+        copy[--n] = '\0';
+    acr_status status =
+        n ? folder_create(ctx, copy) : acr__fail(ctx, ACR_E_ARGUMENT, "a folder's path is empty");
     acr__free(ctx, copy);
     return status;
 }

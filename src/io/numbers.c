@@ -1,4 +1,4 @@
-/* numbers.c: floats as the shortest text that reads back the same.
+/* numbers.c: floats as short text that reads back the same.
  *
  * Not a clever algorithm: the C library's printing at growing precision, checked
  * by reading back, a microsecond a number. The locale's decimal point, whatever

@@ -128,7 +128,7 @@ static acr_status refuse(acr_st *st, const acr_st_tensor *t, int64_t index, cons
         return acr__fail(ctx, ACR_E_DATA, "%s: tensor %s: element %lld is the byte %d; a BOOL is 0 or 1", path, t->name,
                          (long long)index, *p);
     if (v.is == FLOAT)
-        return acr__fail(ctx, ACR_E_DATA, "%s: tensor %s: element %lld is %.17g, which does not fit %s", path, t->name,
+        return acr__fail(ctx, ACR_E_DATA, "%s: tensor %s: element %lld is %.15g, which does not fit %s", path, t->name,
                          (long long)index, v.d, names[to]);
     if (v.is == WIDE)
         return acr__fail(ctx, ACR_E_DATA, "%s: tensor %s: element %lld is %llu, which does not fit %s", path, t->name,
