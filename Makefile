@@ -67,14 +67,14 @@ install: build
 
 # Memory and undefined behaviour: every C test. Threads: those that share work.
 asan: deps
-	cmake -S . -B build-asan -DCMAKE_BUILD_TYPE=Debug -DACR_SANITIZE=address
+	cmake -S . -B build-asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DACR_SANITIZE=address
 	@cmake --build build-asan -j $(JOBS) --target all tests
 	@$(PYTHON) tests/run.py --build build-asan unit property golden fault fuzz
 
 tsan: deps
-	cmake -S . -B build-tsan -DCMAKE_BUILD_TYPE=Debug -DACR_SANITIZE=thread
+	cmake -S . -B build-tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DACR_SANITIZE=thread
 	@cmake --build build-tsan -j $(JOBS) --target all tests
-	@$(PYTHON) tests/run.py --build build-tsan thread
+	@$(PYTHON) tests/run.py --build build-tsan pool thread context property
 
 lint: deps
 	$(call need,$(LINT_PACKAGES))
@@ -83,7 +83,7 @@ lint: deps
 
 fuzz: deps
 	$(call need,$(FUZZ_PACKAGES))
-	cmake -S . -B build-fuzz -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DACR_FUZZ=ON
+	cmake -S . -B build-fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DACR_FUZZ=ON
 	@cmake --build build-fuzz -j $(JOBS) --target tests
 	@set -e; for t in $(or $(FUZZ),$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))); do \
 	    mkdir -p build-fuzz/corpus/$$t build-fuzz/found; \
