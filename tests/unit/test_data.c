@@ -411,6 +411,40 @@ static void slots_as_they_come(void **state)
     acr__dataset_close(set);
 }
 
+/* The same of floats that are read straight into their rows: too many to hold. */
+static void rows_apart(void **state)
+{
+    (void)state;
+    enum { N = 30000, WIDTH = 3, APART = 5 };
+    float *x = malloc(N * WIDTH * sizeof *x), *row = malloc(N * APART * sizeof *row);
+    for (uint32_t i = 0; i < N * WIDTH; i++)
+        x[i] = (float)noise(i);
+    write_npy("floats.npy", "<f4", "(30000, 3)", x, N * WIDTH * sizeof *x);
+    acr__data_desc d = describe("npy", "floats.npy", NULL);
+    acr__dataset *set = opened(&d);
+    acr__data_source from;
+    acr_source source;
+    for (int apart = WIDTH; apart <= APART; apart += APART - WIDTH)
+        for (int shuffle = 0; shuffle < 2; shuffle++) {
+            acr__data_source_init(&from, set, shuffle, 5, &source);
+            memset(row, 0xff, N * APART * sizeof *row);
+            void *data[1] = {row};
+            const int64_t row_bytes[1] = {apart * 4};
+            acr_slots slots = {sizeof slots, data, row_bytes, NULL};
+            assert_int_equal(source.get(source.user, 0, 10, N - 10, &slots), ACR_OK);
+            int wrong = 0;
+            for (int64_t i = 0; i < N - 10; i++) {
+                int64_t sample = shuffle ? acr_shuffle(5, 0, N, i + 10) : i + 10;
+                wrong += memcmp(row + i * apart, x + sample * WIDTH, WIDTH * 4) != 0;
+                wrong += apart > WIDTH && !isnan(row[i * apart + WIDTH]);
+            }
+            assert_int_equal(wrong, 0);
+        }
+    acr__dataset_close(set);
+    free(row);
+    free(x);
+}
+
 static void normal_numbers(void **state)
 {
     (void)state;
@@ -658,11 +692,11 @@ int main(void)
         cmocka_unit_test(bytes_are_scaled),    cmocka_unit_test(one_set_of_rows),
         cmocka_unit_test(mean_and_deviation),  cmocka_unit_test(every_type),
         cmocka_unit_test(big_endian_idx),      cmocka_unit_test(safetensors_with_weights),
-        cmocka_unit_test(slots_as_they_come),  cmocka_unit_test(normal_numbers),
-        cmocka_unit_test(shuffled_order),      cmocka_unit_test(threads_at_once),
-        cmocka_unit_test(bad_values),          cmocka_unit_test(files_that_disagree),
-        cmocka_unit_test(wrong_descriptions),  cmocka_unit_test(missing_files),
-        cmocka_unit_test(lengths_are_checked),
+        cmocka_unit_test(slots_as_they_come),  cmocka_unit_test(rows_apart),
+        cmocka_unit_test(normal_numbers),      cmocka_unit_test(shuffled_order),
+        cmocka_unit_test(threads_at_once),     cmocka_unit_test(bad_values),
+        cmocka_unit_test(files_that_disagree), cmocka_unit_test(wrong_descriptions),
+        cmocka_unit_test(missing_files),       cmocka_unit_test(lengths_are_checked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { COUNT = 700 }; /* 549 KB of images: more than is held */
+enum { COUNT = 350 }; /* 274 KB of images: more than is held */
 
 /* The allocator counts, and fails request number `fail_at`. */
 static struct {
@@ -93,8 +93,10 @@ static acr_status read_all(const acr__dataset *set)
         acr_status status = source.get(source.user, 0, first, n, &slots);
         if (status != ACR_OK)
             return status;
+        int wrong = 0;
         for (int64_t i = 0; i < n * 784; i++)
-            assert_true(rows[i] == (float)images[16 + first * 784 + i]);
+            wrong += rows[i] != (float)images[16 + first * 784 + i];
+        assert_int_equal(wrong, 0);
     }
     return ACR_OK;
 }
@@ -366,7 +368,7 @@ static void memory_is_told_and_does_not_grow(void **state)
     (void)state;
     size_t peaks[2];
     for (int k = 0; k < 2; k++) {
-        size_t n, count = k ? 12 * COUNT : COUNT;
+        size_t n, count = k ? 8 * COUNT : COUNT;
         uint8_t *p = idx_make(8, 2, (uint32_t[]){(uint32_t)count, 784}, NULL, 0, &n);
         p = realloc(p, n + count * 784);
         for (size_t i = 0; i < count; i++)
