@@ -34,7 +34,9 @@ struct tile {
     vmask last; /* masked tiles: the lanes of the last vector */
 };
 
-enum { AHEAD = 16 /* depths of B fetched ahead of their use */ };
+/* Depths of B fetched ahead of their use; a single row is bound by loads already
+ * and fetches nothing. */
+enum { AHEAD = 16 };
 
 /* Addresses ahead may lie past the end of what they walk: they are integers. */
 INLINE void fetch_ahead(const float *p, int64_t floats)
@@ -84,7 +86,7 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
         a[i / STEP] = t->a + i * a_row;
     for (int64_t p = t->k; p > 0; p--) {
         UNROLL
-        for (int v = 0; v < width; v += 16 / V)
+        for (int v = 0; rows > 1 && v < width; v += 16 / V)
             fetch_ahead(b + v / NV * b_panel + v % NV * V, AHEAD * b_row);
         if (next_rows > 0) {
             UNROLL
