@@ -56,7 +56,8 @@ static void zoo_residual(acr_graph *g)
     acr_node x = zoo_in(g, "x", 9), y = zoo_in(g, "y", 4), w = zoo_in(g, "w", 1);
     acr_node a = acr_linear(g, x, 20, "in");
     acr_node b = acr_add(g, a, acr_linear(g, acr_layer_norm(g, a, 1e-5f, "ln"), 20, "mix"));
-    acr_node c = acr_mul(g, acr_rms_norm(g, b, 1e-6f, "rms"), acr_silu(g, b));
+    acr_node n = acr_rms_norm(g, b, 1e-6f, "rms"); /* by itself: C does not order two arguments */
+    acr_node c = acr_mul(g, n, acr_silu(g, b));
     acr_node d = acr_concat(g, 3, (acr_node[]){c, b, acr_add(g, a, a)});
     d = acr_reshape(g, acr_reshape(g, d, 3, (int64_t[]){5, 4, 3}), 1, (int64_t[]){60});
     d = acr_linear(g, d, 4, "out");

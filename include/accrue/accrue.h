@@ -104,7 +104,11 @@ ACR_API void acr_cancel_clear(acr_context *ctx);
  * Nodes are small integers. A node has a dtype, a shape per row (at most 4
  * dimensions) and a domain: how many rows there are. A wrong argument yields
  * ACR_NONE and sticks in the graph: later calls with ACR_NONE are no-ops and
- * acr_graph_finish tells the first one. */
+ * acr_graph_finish tells the first one.
+ *
+ * The order in which nodes are created is the order of some sums, so it is part
+ * of the bits. C leaves open which argument of a call is evaluated first: create
+ * at most one node within the arguments of another. */
 typedef struct acr_graph acr_graph;
 typedef int32_t acr_node;
 typedef int32_t acr_domain;
