@@ -358,6 +358,7 @@ static void batch_arithmetic(void **state)
     sizes_are(BASE E "4096\n" M "100\n" S "41\n", "", 4096, 100, 41);
     sizes_are(BASE E "10\n" S "6\n", "", 10, 2, 5);
     sizes_are(BASE E "10\n" M "2\n" S "6\n", "", 10, 2, 5);
+    sizes_are(BASE E "10\n" M "6\n" S "2\n", "", 10, 6, 2);
     sizes_are(BASE E "10\n" M "auto\n" S "5\n", "", 10, 2, 5);
     sizes_are(BASE E "50\n" M "64\n", "", 50, 50, 1);
     refuse(BASE E "4096\n" M "100\n" S "7\n", "4096|100|7|41|586|700");
@@ -531,6 +532,8 @@ static void nearest_names(void **state)
     assert_string_equal(acr__nearest("trian", 4, names), "train");
     assert_string_equal(acr__nearest("evl", 4, names), "eval");
     assert_string_equal(acr__nearest("verfy", 4, names), "verify");
+    static const char *const swapped[] = {"lr"};
+    assert_string_equal(acr__nearest("rl", 1, swapped), "lr");
     assert_null(acr__nearest("quux", 4, names));
     assert_null(acr__nearest("", 4, names));
     assert_null(acr__nearest("x", 4, names));
