@@ -13,7 +13,8 @@
 #include "base/base.h"
 
 /* The fewest of 15 to 17 digits (f32: 6 to 9), without trailing zeros, that read
- * back as the same number, with '.' whatever the locale; "nan", "inf", "-inf". out takes ACR_NUMBER_TEXT bytes; returns its length. */
+ * back as the same number, with '.' whatever the locale; "nan", "inf", "-inf".
+ * out takes ACR_NUMBER_TEXT bytes; returns the text's length. */
 enum { ACR_NUMBER_TEXT = 32 };
 int acr__number_f64(double v, char *out);
 int acr__number_f32(float v, char *out);
