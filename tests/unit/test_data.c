@@ -342,6 +342,32 @@ static void write_safetensors(const char *path, bool f64)
     acr_st_writer_destroy(w);
 }
 
+/* Every half against the definition: sign, 2^(e-15), 1 + f/1024; no Inf or NaN. */
+static void halves(void **state)
+{
+    (void)state;
+    enum { FINITE = 0x7c00 };
+    uint16_t half[2 * FINITE];
+    for (int i = 0; i < 2 * FINITE; i++)
+        half[i] = (uint16_t)(i < FINITE ? i : 0x8000 + i - FINITE);
+    write_npy("halves.npy", "<f2", "(1, 63488)", half, sizeof half);
+    acr__data_desc d = describe("npy", "halves.npy", NULL);
+    acr__dataset *set = opened(&d);
+    acr__data_source from;
+    acr_source source;
+    acr__data_source_init(&from, set, false, 0, &source);
+    rows r = rows_get(&from, 0, 0, 1);
+    int wrong = 0;
+    for (int i = 0; i < 2 * FINITE; i++) {
+        int e = i % FINITE >> 10, f = i % FINITE & 1023;
+        float v = (float)(e ? ldexp(1024 + f, e - 25) : ldexp(f, -24));
+        wrong += r.input[i] != (i < FINITE ? v : -v) || !signbit(r.input[i]) != (i < FINITE);
+    }
+    assert_int_equal(wrong, 0);
+    rows_free(r);
+    acr__dataset_close(set);
+}
+
 static void safetensors_with_weights(void **state)
 {
     (void)state;
@@ -456,6 +482,11 @@ static void normal_numbers(void **state)
     acr__dataset *large = opened(&d);
     acr__data_source from;
     acr_source source;
+    assert_in_range(acr__dataset_info(small)->held_bytes, 100 * 12 * 4, 32 * 1024);
+    acr__data_info info; /* of two that are equally long one can be held */
+    d.samples = 5000, d.input_elements = d.target_elements = 10;
+    assert_int_equal(acr__dataset_probe(ctx, &d, &info), ACR_OK);
+    assert_in_range(info.held_bytes, 200000, 256 * 1024);
     acr__data_source_init(&from, small, false, 0, &source);
     rows r = rows_get(&from, 0, 0, 100);
     acr__data_source_init(&from, large, false, 0, &source);
@@ -602,6 +633,23 @@ static void bad_values(void **state)
     write_npy("wide.npy", "<i8", "(3,)", wide, sizeof wide);
     d = describe("npy", "same.npy", "wide.npy");
     refused_with(&d, ACR_E_DATA, "label 4294967296", "sample 2");
+    /* As 64 bits this is -100, the label to be ignored; without a sign it isn't. */
+    uint64_t wraps[3] = {0, 1, UINT64_MAX - 99};
+    write_npy("wraps.npy", "<u8", "(3,)", wraps, sizeof wraps);
+    d = describe("npy", "same.npy", "wraps.npy");
+    refused_with(&d, ACR_E_DATA, "sample 2 has the label", "wraps.npy");
+    static const uint8_t shorts[] = {0, 3, 0xff, 0x9c, 1, 0};
+    write_npy("shorts.npy", ">i2", "(3,)", shorts, sizeof shorts);
+    d = describe("npy", "same.npy", "shorts.npy");
+    acr__dataset *set = opened(&d);
+    acr__data_source from;
+    acr_source source;
+    acr__data_source_init(&from, set, false, 0, &source);
+    rows r = rows_get(&from, 0, 0, 3);
+    const int32_t labels[] = {3, -100, 256};
+    assert_memory_equal(r.label, labels, sizeof labels);
+    rows_free(r);
+    acr__dataset_close(set);
 }
 
 static void files_that_disagree(void **state)
@@ -614,6 +662,8 @@ static void files_that_disagree(void **state)
     write_npy("two.npy", "<f4", "(3, 2)", x, sizeof x);
     acr__data_desc d = describe("npy", "six.npy", "five.npy");
     refused_with(&d, ACR_E_DATA, "five.npy has 5", "six.npy has 6");
+    acr__data_desc turned = describe("npy", "five.npy", "six.npy");
+    refused_with(&turned, ACR_E_DATA, "six.npy has 6", "five.npy has 5");
     d.target = NULL, d.weight = in_folder("wide.npy");
     acr__dataset_close(opened(&d));
     d.input = d.weight = in_folder("two.npy");
@@ -689,14 +739,23 @@ static void lengths_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_are_scaled),    cmocka_unit_test(one_set_of_rows),
-        cmocka_unit_test(mean_and_deviation),  cmocka_unit_test(every_type),
-        cmocka_unit_test(big_endian_idx),      cmocka_unit_test(safetensors_with_weights),
-        cmocka_unit_test(slots_as_they_come),  cmocka_unit_test(rows_apart),
-        cmocka_unit_test(normal_numbers),      cmocka_unit_test(shuffled_order),
-        cmocka_unit_test(threads_at_once),     cmocka_unit_test(bad_values),
-        cmocka_unit_test(files_that_disagree), cmocka_unit_test(wrong_descriptions),
-        cmocka_unit_test(missing_files),       cmocka_unit_test(lengths_are_checked),
+        cmocka_unit_test(bytes_are_scaled),
+        cmocka_unit_test(one_set_of_rows),
+        cmocka_unit_test(mean_and_deviation),
+        cmocka_unit_test(every_type),
+        cmocka_unit_test(big_endian_idx),
+        cmocka_unit_test(halves),
+        cmocka_unit_test(safetensors_with_weights),
+        cmocka_unit_test(slots_as_they_come),
+        cmocka_unit_test(rows_apart),
+        cmocka_unit_test(normal_numbers),
+        cmocka_unit_test(shuffled_order),
+        cmocka_unit_test(threads_at_once),
+        cmocka_unit_test(bad_values),
+        cmocka_unit_test(files_that_disagree),
+        cmocka_unit_test(wrong_descriptions),
+        cmocka_unit_test(missing_files),
+        cmocka_unit_test(lengths_are_checked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

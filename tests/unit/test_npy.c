@@ -89,6 +89,7 @@ static void refusals(void **state)
     refused("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1), }", "more than 8");
     refused("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", "tuple");
     refused("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", "any file");
+    refused("{'descr': '|u1', 'fortran_order': False, 'shape': (1152921504606846976,), }", "any file");
     refused("{'descr': '<f4', 'fortran_order': 0, 'shape': (3,), }", "fortran_order");
     refused("{'descr': '<f4', 'fortran_order': False, }", "dict");
     refused("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "twice");
