@@ -14,6 +14,8 @@
 
 #include <stdio.h>
 
+extern char **environ; /* the third layer of options; POSIX declares it nowhere */
+
 typedef struct acr__cli {
     acr_context *ctx;
     const char *command; /* as in commands.def */

@@ -17,12 +17,12 @@
 #include "cli/common.h"
 #include "data/dataset.h"
 
-/* A way through a data set whose weights are 1 where the set has none but the
- * graph asks for them. */
+/* A way through a data set: only its first `samples`, and weights of 1 where the
+ * set has none but the graph asks for them. */
 typedef struct acr__setup_source {
     acr__data_source set;
+    int64_t samples;
     bool fill_weight;
-    int weight_slot;
 } acr__setup_source;
 
 typedef struct acr__setup {
@@ -32,6 +32,7 @@ typedef struct acr__setup {
     /* begin */
     acr_context *ctx; /* threads as configured, kernels by ACCRUE_ISA */
     acr_graph *graph;
+    bool predicts;                        /* begin_eval: no optimizer, only the set to evaluate */
     acr__data_info train_info, eval_info; /* eval: samples 0 where there is none */
     bool weighted;                        /* the graph has the input "weight" */
     int64_t parameters;                   /* elements, all */
@@ -48,6 +49,7 @@ typedef struct acr__setup {
     char why[160];          /* how the micro-batch was chosen */
 
     /* open */
+    double mean, deviation; /* predicts: given; else those of train_set */
     acr__dataset *train_set, *eval_set;
     acr__setup_source train_user, eval_user;
     acr_source train_source, eval_source; /* train: shuffled as configured; eval: in order */
@@ -58,6 +60,9 @@ typedef struct acr__setup {
 
 /* `isa` NULL: ACCRUE_ISA, else the best; `threads` 0: as configured. */
 acr_status acr__setup_begin(acr__setup *s, acr__cli *cli, acr__config *cfg, const char *isa, int threads);
+/* For evaluating alone: of data.eval (else data.train) as eval_set; s->mean and
+ * s->deviation, to be set before open, are those of the model. */
+acr_status acr__setup_begin_eval(acr__setup *s, acr__cli *cli, acr__config *cfg);
 acr_status acr__setup_plan(acr__setup *s);
 acr_status acr__setup_open(acr__setup *s);
 acr_status acr__setup_trainer(acr__setup *s);
@@ -67,6 +72,7 @@ void acr__setup_end(acr__setup *s);
 /* The graph of a recipe in any context. Inputs: input, target and, if weighted,
  * weight; output "prediction". layers: other widths than the recipe's, or NULL.
  * reference: double precision by the plain kernels. */
+enum { ACR__MOST_LAYERS = 1024 };
 typedef struct acr__setup_shape {
     const int64_t *layers;
     bool labels; /* targets are int32 class labels */

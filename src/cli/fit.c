@@ -1,0 +1,325 @@
+/* fit.c: which micro-batch, stage and packing: what fits, then what is fast.
+ *
+ * Time is measured, not modelled: a trainer of the very graph (or, where that is
+ * large, of a narrower one) runs a few micro-batches of made-up samples, for at
+ * most CALIBRATION seconds in all and never in more memory than the limit.
+ * Nothing chosen here shows in the weights. */
+#include "cli/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    RESERVE = 448 * 1024,     /* checkpoint, metrics and event buffers, sentences, the kernel's imprecise counters */
+    STACK = 48 * 1024,        /* of a thread, what it touches */
+    SMALL_BATCH = 64,         /* auto for networks that need no measuring */
+    EVAL_BATCH = 256,
+    MOST_MEASURED = 1024,     /* larger micro-batches are no faster */
+    LARGE_MODEL = 2000000,    /* parameters above which a narrower model is timed */
+};
+static const double CALIBRATION = 0.3;     /* seconds */
+static const double SMALL_WINDOW = 2e7;    /* multiply-adds of a window that takes a few milliseconds */
+static const double TOLERANCE = 1.03;
+
+void acr__fitter_begin(acr__fitter *f, acr__setup *s)
+{
+    *f = (acr__fitter){.s = s, .resident = acr__memory_now() + acr__memory_unread(), .peak = acr__memory_peak()};
+    f->held_bytes = (int64_t)(s->train_info.held_bytes + s->eval_info.held_bytes);
+    f->open_bytes = acr__max((int64_t)s->train_info.open_bytes,
+                             (int64_t)(s->train_info.held_bytes + s->eval_info.open_bytes));
+}
+
+void acr__fitter_end(acr__fitter *f)
+{
+    if (f->model != f->s->graph)
+        acr_graph_destroy(f->model);
+    f->model = NULL;
+}
+
+/* ---- memory ---------------------------------------------------------------------- */
+static int64_t planned_of(const acr__fitter *f, int64_t arena)
+{
+    int64_t threads = acr_context_threads(f->s->ctx);
+    int64_t names = acr_param_count(f->s->graph) * INT64_C(1024); /* a checkpoint's header, the trainer's lists */
+    int64_t train = f->resident + f->held_bytes + arena + (threads - 1) * STACK + RESERVE + names;
+    int64_t most = acr__max(f->peak, acr__max(f->resident + f->open_bytes, train));
+    return acr__round_up(most, 4096);
+}
+
+/* Ways to run a micro-batch, the best first. */
+static const struct way {
+    int pack;
+    int64_t stage; /* rows; 0: the plan's choice; -1: none kept */
+} ways[] = {{1, 0}, {1, 64}, {0, 0}, {0, 64}, {0, 16}, {0, -1}};
+enum { WAYS = sizeof ways / sizeof *ways };
+
+static acr_status try_way(acr__fitter *f, int64_t micro, int way, acr__fit *out)
+{
+    acr_plan_opts o = acr__setup_plan_opts(f->s);
+    o.micro_batch = micro;
+    o.pack = ways[way].pack;
+    o.stage_rows = ways[way].stage < 0 ? micro : ways[way].stage ? acr__max(ways[way].stage, micro) : 0;
+    acr_plan *plan;
+    TRY(acr_plan_create(&plan, f->s->graph, &o));
+    *out = (acr__fit){.opts = o, .arena = (int64_t)acr_plan_bytes(plan)};
+    out->planned = planned_of(f, out->arena);
+    acr_plan_destroy(plan);
+    return ACR_OK;
+}
+
+/* The best way for a micro-batch that stays under the limit; *fits tells. */
+static acr_status fit_micro(acr__fitter *f, int64_t micro, int64_t limit, acr__fit *out, bool *fits)
+{
+    *fits = false;
+    for (int w = 0; w < WAYS && !*fits; w++) {
+        TRY(try_way(f, micro, w, out));
+        *fits = out->planned <= limit;
+    }
+    return ACR_OK;
+}
+
+acr_status acr__fitter_least(acr__fitter *f, int64_t micro, acr__fit *out)
+{
+    acr__fit least = {.planned = INT64_MAX}, one;
+    for (int w = 0; w < WAYS; w++) {
+        TRY(try_way(f, micro, w, &one));
+        if (one.planned < least.planned)
+            least = one;
+    }
+    *out = least;
+    return ACR_OK;
+}
+
+/* ---- time ------------------------------------------------------------------------- */
+/* Samples that cost nothing to make; no number is 0, none is subnormal. */
+static acr_status made_up(void *user, int64_t window, int64_t first, int64_t n, const acr_slots *out)
+{
+    const acr__setup *s = user;
+    (void)window;
+    int inputs = s->weighted ? 3 : 2;
+    for (int k = 0; k < inputs; k++) {
+        bool label = k == 1 && s->train_info.target_dtype == ACR_I32;
+        int64_t cols = out->row_bytes[k] / 4;
+        for (int64_t i = 0; out->data[k] && i < n; i++) {
+            void *row = (char *)out->data[k] + i * out->row_bytes[k];
+            for (int64_t c = 0; c < cols; c++) {
+                if (label)
+                    ((int32_t *)row)[c] = 0;
+                else
+                    ((float *)row)[c] = k == 2 ? 1.0f : 0.25f + 0.5f * (float)((first + i + c) % 7);
+            }
+        }
+    }
+    return ACR_OK;
+}
+
+/* The graph, or one whose widths are narrowed until it has LARGE_MODEL parameters. */
+static acr_status choose_model(acr__fitter *f)
+{
+    acr__setup *s = f->s;
+    f->model = s->graph;
+    f->model_share = 1;
+    if (s->parameters <= LARGE_MODEL)
+        return ACR_OK;
+    const acr__counts *from = &s->cfg->model_layers;
+    double scale = sqrt((double)LARGE_MODEL / (double)s->parameters);
+    int64_t layers[ACR__MOST_LAYERS], elements = 0;
+    for (int i = 0; i < from->count; i++)
+        layers[i] = acr__max(1, (int64_t)((double)from->item[i] * scale));
+    acr__setup_shape shape = acr__setup_shape_of(s);
+    acr__config narrow = *s->cfg;
+    narrow.class_weights.count = 0;
+    shape.layers = layers;
+    f->model = NULL;
+    TRY(acr__setup_graph(&f->model, s->ctx, &narrow, &shape));
+    for (int i = 0; i < acr_param_count(f->model); i++)
+        elements += acr_param_elements(f->model, i);
+    f->model_share = (double)elements / (double)s->parameters;
+    return ACR_OK;
+}
+
+/* Seconds per sample of a trainer: the second of two runs over whole stages. */
+static acr_status time_trainer(acr__fitter *f, acr_trainer *t, int64_t samples, double *seconds)
+{
+    acr_source source = {sizeof source, f->s, made_up, 1};
+    acr_status status = acr_window_open(t);
+    if (status == ACR_OK)
+        status = acr_window_pull(t, &source, 0, 0, samples);
+    double best = INFINITY;
+    for (int i = 0; i < 2 && status == ACR_OK && (i == 0 || acr__seconds() < f->until); i++) {
+        double start = acr__seconds();
+        status = acr_window_pull(t, &source, 0, 0, samples);
+        best = fmin(best, (acr__seconds() - start) / (double)samples);
+    }
+    double start = acr__seconds();
+    if (status == ACR_OK)
+        status = acr_window_close(t, NULL);
+    if (status == ACR_E_DIVERGED) /* made-up numbers may do anything */
+        status = ACR_OK;
+    double close = (acr__seconds() - start) / f->model_share;
+    if (f->close_seconds == 0 || close < f->close_seconds)
+        f->close_seconds = close;
+    *seconds = best / f->model_share;
+    return status;
+}
+
+acr_status acr__fitter_measure(acr__fitter *f, acr__fit *fit)
+{
+    const acr_plan_opts *o = &fit->opts;
+    for (int i = 0; i < f->count; i++)
+        if (f->measured[i].micro == o->micro_batch && f->measured[i].stage == o->stage_rows &&
+            f->measured[i].pack == o->pack) {
+            fit->sample_seconds = f->measured[i].seconds;
+            return ACR_OK;
+        }
+    if (f->until == 0)
+        f->until = acr__seconds() + CALIBRATION;
+    if (!f->model)
+        TRY(choose_model(f));
+    acr_plan *plan = NULL;
+    acr_trainer *t = NULL;
+    acr_trainer_opts opts = f->s->trainer_opts;
+    opts.learning_rate = 0;
+    TRY(acr_plan_create(&plan, f->model, o));
+    acr_status status = acr_trainer_create(&t, plan, &opts);
+    if (status == ACR_OK)
+        status = time_trainer(f, t, acr__max(acr_plan_stage_rows(plan), o->micro_batch), &fit->sample_seconds);
+    acr_trainer_destroy(t);
+    acr_plan_destroy(plan);
+    if (status == ACR_OK && f->count < ACR__FIT_MEASURED) {
+        f->measured[f->count].micro = o->micro_batch;
+        f->measured[f->count].stage = o->stage_rows;
+        f->measured[f->count].pack = o->pack;
+        f->measured[f->count++].seconds = fit->sample_seconds;
+    }
+    return status;
+}
+
+/* ---- choosing ---------------------------------------------------------------------- */
+static acr_status refuse(acr__fitter *f, int64_t micro, int64_t limit)
+{
+    acr__fit least;
+    char have[ACR__SHORT], need[ACR__SHORT], best[64] = "";
+    bool configured = f->s->cfg->memory_limit > 0;
+    TRY(acr__fitter_least(f, micro ? micro : 1, &least));
+    int64_t mib = (least.planned + 1048575) / 1048576;
+    if (micro > 1) {
+        acr__fit one;
+        TRY(acr__fitter_least(f, 1, &one));
+        snprintf(best, sizeof best, "; with micro_batch_size 1 --memory_limit %lldMiB",
+                 (long long)((one.planned + 1048575) / 1048576));
+    }
+    acr__bytes_text(limit, have);
+    acr__bytes_text(least.planned, need);
+    if (!configured)
+        return acr__fail(f->s->ctx, ACR_E_LIMIT, "this machine has %s for the process, and it needs %s at micro_batch_size "
+                         "%lld (%lld MiB)%s; nothing was written", have, need, (long long)least.opts.micro_batch,
+                         (long long)mib, best);
+    return acr__fail(f->s->ctx, ACR_E_LIMIT, "memory_limit is %s, and the process needs %s at micro_batch_size %lld: "
+                     "--memory_limit %lldMiB would do%s; nothing was written", have, need,
+                     (long long)least.opts.micro_batch, (long long)mib, best);
+}
+
+/* From 64 up while it gets faster, then down while it does not get slower. */
+static acr_status measure_all(acr__fitter *f, acr__fit *list, int count)
+{
+    int start = 0;
+    while (start + 1 < count && list[start].opts.micro_batch < 64)
+        start++;
+    double best = INFINITY;
+    for (int i = start; i < count && acr__seconds() < f->until; i++) {
+        TRY(acr__fitter_measure(f, &list[i]));
+        if (list[i].sample_seconds > best * 1.1)
+            break;
+        best = fmin(best, list[i].sample_seconds);
+    }
+    for (int i = start - 1; i >= 0 && acr__seconds() < f->until; i--) {
+        TRY(acr__fitter_measure(f, &list[i]));
+        if (list[i].sample_seconds > best * 1.1)
+            break;
+        best = fmin(best, list[i].sample_seconds);
+    }
+    return ACR_OK;
+}
+
+static acr_status choose_auto(acr__fitter *f, int64_t limit, acr__fit *out)
+{
+    acr__fit list[64];
+    int count = 0;
+    int64_t most = acr__min(f->s->effective, MOST_MEASURED);
+    for (int64_t m = 1;; m = m * 2 < most ? m * 2 : most) {
+        bool fits;
+        TRY(fit_micro(f, m, limit, &list[count], &fits));
+        if (!fits)
+            break;
+        count++;
+        if (m == most)
+            break;
+    }
+    if (!count)
+        return refuse(f, 0, limit);
+    double work = (double)f->s->parameters * 3 * (double)f->s->effective;
+    int best = count - 1;
+    if (work < SMALL_WINDOW || f->s->predicts) {
+        while (best > 0 && list[best].opts.micro_batch > (f->s->predicts ? EVAL_BATCH : SMALL_BATCH))
+            best--;
+        *out = list[best];
+        return ACR_OK;
+    }
+    f->until = acr__seconds() + CALIBRATION;
+    TRY(measure_all(f, list, count));
+    double fastest = INFINITY;
+    for (int i = 0; i < count; i++)
+        if (list[i].sample_seconds > 0)
+            fastest = fmin(fastest, list[i].sample_seconds);
+    for (int i = count - 1; i >= 0; i--)
+        if (list[i].sample_seconds > 0 && list[i].sample_seconds <= fastest * TOLERANCE &&
+            (list[best].sample_seconds == 0 || list[best].sample_seconds > fastest * TOLERANCE ||
+             list[i].planned <= list[best].planned))
+            best = i;
+    *out = list[best];
+    return ACR_OK;
+}
+
+acr_status acr__fitter_choose(acr__fitter *f, int64_t limit, acr__fit *out)
+{
+    int64_t micro = acr__min(f->s->cfg->micro_batch_size, f->s->effective);
+    bool fits;
+    if (micro == 0)
+        return choose_auto(f, limit, out);
+    TRY(fit_micro(f, micro, limit, out, &fits));
+    return fits ? ACR_OK : refuse(f, micro, limit);
+}
+
+static void tell_why(acr__setup *s, const acr__fitter *f, const acr__fit *fit)
+{
+    const char *packed = fit->opts.pack ? "" : ", weights not packed to save memory";
+    if (s->cfg->micro_batch_size)
+        snprintf(s->why, sizeof s->why, "as configured%s", packed);
+    else if (!f->count)
+        snprintf(s->why, sizeof s->why, "small network, nothing measured%s", packed);
+    else
+        snprintf(s->why, sizeof s->why, "smallest of %d measured within 3%% of the fastest%s", f->count, packed);
+}
+
+acr_status acr__memory_plan(acr__setup *s)
+{
+    acr__fitter f;
+    acr__fit fit;
+    acr__fitter_begin(&f, s);
+    int64_t limit = s->cfg->memory_limit ? s->cfg->memory_limit : f.resident + acr__memory_free();
+    acr_status status = acr__fitter_choose(&f, limit, &fit);
+    if (status == ACR_OK)
+        status = acr_plan_create(&s->plan, s->graph, &fit.opts);
+    if (status == ACR_OK) {
+        s->micro_batch = fit.opts.micro_batch;
+        s->planned_bytes = acr__max(fit.planned, acr__memory_peak());
+        s->program_bytes = s->planned_bytes - fit.arena;
+        if (fit.sample_seconds > 0)
+            s->window_seconds = fit.sample_seconds * (double)s->effective + f.close_seconds;
+        tell_why(s, &f, &fit);
+    }
+    acr__fitter_end(&f);
+    return status;
+}

@@ -1,0 +1,159 @@
+/* train_finish.c: what a finished run leaves: the model, how to use it, the
+ * record. Each file appears whole; run.json, which says that the run is
+ * finished, is the last one that matters. */
+#include "cli/memory.h"
+#include "cli/train_run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct result {
+    char hash[ACR_HASH_TEXT];
+    acr_clock clock;
+    int threads;
+    char isa[16];
+} result;
+
+static acr_status no_memory(acr__train_run *r)
+{
+    return acr__fail(r->s->ctx, ACR_E_NO_MEMORY, "%s: memory is short for the files of the finished run", r->folder->path);
+}
+
+static acr_status save_model(acr__train_run *r, result *out)
+{
+    static const char *const keys[] = {"accrue.mean", "accrue.deviation"};
+    char path[4400], numbers[2][ACR_NUMBER_TEXT];
+    const char *const values[] = {numbers[0], numbers[1]};
+    acr_trainer *t = r->s->trainer;
+    acr__number_f64(r->s->mean, numbers[0]);
+    acr__number_f64(r->s->deviation, numbers[1]);
+    acr_model_opts opts = ACR_MODEL_OPTS_INIT;
+    opts.metadata_count = 2;
+    opts.metadata_keys = keys;
+    opts.metadata_values = values;
+    TRY(acr_clock_get(t, &out->clock));
+    if (r->s->cfg->load_best_model_at_end && r->state.best_step)
+        TRY(acr__run_best_restore(r->folder, t, r->state.best_step));
+    snprintf(path, sizeof path, "%s/model.safetensors", r->folder->path);
+    TRY(acr_model_save(t, path, &opts));
+    return acr_weights_hash(t, out->hash);
+}
+
+static void describe_model(acr__json *j, const acr__config *cfg)
+{
+    static const char *const activation[] = {"relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid"};
+    acr__json_object(j, "model");
+    acr__json_text(j, "type", "mlp");
+    acr__json_array(j, "layers");
+    for (int i = 0; i < cfg->model_layers.count; i++)
+        acr__json_i64(j, NULL, cfg->model_layers.item[i]);
+    acr__json_end(j);
+    acr__json_array(j, "activation");
+    for (int i = 0; i < cfg->model_activation.count; i++)
+        acr__json_text(j, NULL, activation[cfg->model_activation.item[i]]);
+    acr__json_end(j);
+    acr__json_f64(j, "dropout", cfg->model_dropout);
+    if (cfg->model_names.count) {
+        acr__json_array(j, "names");
+        for (int i = 0; i < cfg->model_names.count; i++)
+            acr__json_text(j, NULL, cfg->model_names.item[i]);
+        acr__json_end(j);
+    }
+    acr__json_end(j);
+}
+
+/* How to use the weights: what they are, and what an input goes through first. */
+static acr_status write_description(acr__train_run *r, const result *out)
+{
+    char path[4400], *text = NULL;
+    size_t bytes = 0;
+    FILE *f = open_memstream(&text, &bytes);
+    if (!f)
+        return no_memory(r);
+    acr__json j = {.f = f};
+    acr__json_object(&j, NULL);
+    acr__json_text(&j, "accrue", acr_version());
+    acr__json_i64(&j, "numerics", acr_numerics());
+    describe_model(&j, r->s->cfg);
+    acr__json_object(&j, "input");
+    acr__json_f64(&j, "scale", r->s->cfg->data_scale);
+    acr__json_f64(&j, "mean", r->s->mean);
+    acr__json_f64(&j, "deviation", r->s->deviation);
+    acr__json_end(&j);
+    acr__json_text(&j, "loss", acr__loss_name(r->s->cfg));
+    acr__json_text(&j, "weights_hash", out->hash);
+    acr__json_text(&j, "recipe_hash", r->folder->recipe_hash);
+    acr__json_end(&j);
+    bool whole = fclose(f) == 0;
+    snprintf(path, sizeof path, "%s/accrue.json", r->folder->path);
+    acr_status status = whole ? acr__file_put(r->s->ctx, path, text, bytes) : no_memory(r);
+    free(text);
+    return status;
+}
+
+static void tell_numbers(acr__json *j, const acr__train_run *r, const result *out)
+{
+    const acr__setup *s = r->s;
+    double samples = (double)(out->clock.samples - r->begun.samples);
+    acr__json_i64(j, "updates", out->clock.updates);
+    acr__json_i64(j, "windows", out->clock.windows);
+    acr__json_i64(j, "skipped", out->clock.skipped);
+    acr__json_i64(j, "samples", out->clock.samples);
+    acr__json_f64(j, "epochs", (double)out->clock.windows / (double)s->per_epoch);
+    acr__json_f64(j, "loss", r->state.last_loss);
+    if (r->state.eval_step) {
+        acr__json_f64(j, "eval_loss", r->state.eval_loss);
+        if (!isnan(r->state.eval_accuracy))
+            acr__json_f64(j, "eval_accuracy", r->state.eval_accuracy);
+    }
+    if (r->state.best_step) {
+        acr__json_i64(j, "best_step", r->state.best_step);
+        acr__json_f64(j, "best_metric", r->state.best_metric);
+    }
+    acr__json_f64(j, "samples_per_second", r->seconds > 0 ? samples / r->seconds : 0);
+    acr__json_f64(j, "seconds", r->seconds);
+}
+
+static acr_status make_record(acr__train_run *r, const result *out, char **record)
+{
+    const acr__setup *s = r->s;
+    size_t bytes = 0;
+    *record = NULL;
+    FILE *f = open_memstream(record, &bytes);
+    if (!f)
+        return no_memory(r);
+    acr__json j = {.f = f};
+    acr__json_object(&j, NULL);
+    tell_numbers(&j, r, out);
+    acr__json_text(&j, "weights_hash", out->hash);
+    acr__json_i64(&j, "parameters", s->parameters);
+    acr__json_i64(&j, "effective_batch_size", s->effective);
+    acr__json_i64(&j, "micro_batch_size", s->micro_batch);
+    acr__json_i64(&j, "threads", out->threads);
+    acr__json_text(&j, "isa", out->isa);
+    acr__json_i64(&j, "numerics", acr_numerics());
+    acr__json_text(&j, "recipe_hash", r->folder->recipe_hash);
+    acr__json_text(&j, "output_dir", r->folder->path);
+    acr__json_i64(&j, "planned_bytes", s->planned_bytes);
+    acr__json_i64(&j, "peak_rss_bytes", acr__memory_peak());
+    acr__json_end(&j);
+    return fclose(f) == 0 ? ACR_OK : no_memory(r);
+}
+
+acr_status acr__train_run_finish(acr__train_run *r, char **record)
+{
+    result out = {.threads = acr_context_threads(r->s->ctx)};
+    snprintf(out.isa, sizeof out.isa, "%s", acr_context_isa(r->s->ctx));
+    TRY(save_model(r, &out));
+    TRY(write_description(r, &out));
+    acr__run_log_close(&r->log);
+    acr_trainer_destroy(r->s->trainer); /* its memory is the report's now */
+    r->s->trainer = NULL;
+    TRY(make_record(r, &out, record));
+    TRY(acr__run_record_write(r->folder, *record));
+#ifdef ACR_HAVE_REPORT
+    TRY(acr__report_write(r->s->ctx, r->folder->path));
+#endif
+    return ACR_OK;
+}

@@ -1,0 +1,209 @@
+/* train_run.c: the callbacks of the train loop, signals, checkpoints. What is
+ * written once at the end is train_finish.c's.
+ *
+ * Invariant: after every update either nothing of it is in the folder's
+ * checkpoint or all of it, lines of metrics included. */
+#include "cli/train_run.h"
+
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+
+static const double SAVE_EVERY = 600;     /* seconds: save_steps auto */
+static const double LONG_WINDOW = 2e10;   /* multiply-adds of a window whose micro-batches are worth showing */
+
+/* ---- signals ------------------------------------------------------------------- */
+/* A handler has no argument: the context it cancels, and what came. */
+static acr_context *signal_context;
+static volatile sig_atomic_t signal_seen;
+
+static void on_signal(int number)
+{
+    signal_seen = number;
+    acr_cancel(signal_context);
+}
+
+/* One signal asks, a second one stops at once: the handler is gone after the first. */
+static void catch_signals(acr_context *ctx)
+{
+    struct sigaction a;
+    memset(&a, 0, sizeof a);
+    a.sa_handler = on_signal;
+    a.sa_flags = (int)SA_RESETHAND;
+    signal_context = ctx;
+    signal_seen = 0;
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+
+static void leave_signals(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
+/* ---- between updates ------------------------------------------------------------- */
+static acr_status save(acr__train_run *r)
+{
+    acr_clock clock;
+    TRY(acr__run_log_mark(&r->log));
+    TRY(acr__run_checkpoint_save(r->folder, r->s->trainer, (int)r->s->cfg->save_total_limit, &r->state));
+    TRY(acr_clock_get(r->s->trainer, &clock));
+    r->saved_at = clock.windows;
+    r->saved_time = acr__seconds();
+    return ACR_OK;
+}
+
+static bool better(const acr__train_run *r, double metric)
+{
+    if (r->state.best_step == 0 || isnan(r->state.best_metric))
+        return !isnan(metric);
+    return r->s->cfg->metric_for_best_model == ACR__METRIC_ACCURACY ? metric > r->state.best_metric
+                                                                    : metric < r->state.best_metric;
+}
+
+static acr_status evaluate(acr__train_run *r)
+{
+    acr_eval e = ACR_EVAL_INIT;
+    acr_clock clock;
+    acr__setup *s = r->s;
+    TRY(acr_clock_get(s->trainer, &clock));
+    r->state.eval_due = 1;
+    TRY(acr_evaluate(s->trainer, &s->eval_source, s->eval_info.samples, &e));
+    r->state.eval_due = 0;
+    r->state.eval_step = clock.windows;
+    r->state.eval_loss = e.loss;
+    r->state.eval_accuracy = e.accuracy;
+    TRY(acr__run_log_eval(&r->log, clock.updates, clock.windows, &e));
+    acr__progress_break(&r->progress);
+    char accuracy[40] = "";
+    if (!isnan(e.accuracy))
+        snprintf(accuracy, sizeof accuracy, " | eval_accuracy %.4f", e.accuracy);
+    if (r->cli->terminal || r->cli->flags.verbose)
+        acr__say(r->cli, "step %lld | eval_loss %.4g%s", (long long)clock.updates, e.loss, accuracy);
+    double metric = s->cfg->metric_for_best_model == ACR__METRIC_ACCURACY ? e.accuracy : e.loss;
+    if (!s->cfg->load_best_model_at_end || !better(r, metric))
+        return ACR_OK;
+    r->state.best_step = clock.windows;
+    r->state.best_metric = metric;
+    return save(r);
+}
+
+/* The rare part of an update; what it takes is not training time. */
+static acr_status rare(acr__train_run *r, const acr_report *report, bool line, bool eval, bool keep)
+{
+    double start = acr__seconds();
+    acr_status status = ACR_OK;
+    if (line)
+        status = acr__run_log_line(&r->log, report);
+    if (status == ACR_OK && eval)
+        status = evaluate(r);
+    if (status == ACR_OK && keep)
+        status = save(r);
+    r->paused += acr__seconds() - start;
+    return status;
+}
+
+static acr_status on_update(void *user, const acr_report *report)
+{
+    acr__train_run *r = user;
+    int64_t done = report->window + 1;
+    bool last = done == r->s->windows;
+    double now = acr__seconds();
+    acr__run_log_add(&r->log, report);
+    acr__progress_update(&r->progress, report, now);
+    bool line = done % r->log_every == 0 || last;
+    bool eval = r->eval_every > 0 && (done % r->eval_every == 0 || last);
+    bool keep = !last && (r->save_every > 0 ? done % r->save_every == 0
+                                            : r->save_every < 0 && now - r->saved_time >= SAVE_EVERY);
+    return line || eval || keep ? rare(r, report, line, eval, keep) : ACR_OK;
+}
+
+static acr_status on_micro_batch(void *user, int64_t done, int64_t of)
+{
+    acr__train_run *r = user;
+    acr__progress_micro(&r->progress, done, of, r->s->micro_batch, acr__seconds());
+    return ACR_OK;
+}
+
+/* ---- the run ------------------------------------------------------------------------ */
+acr_status acr__train_run_begin(acr__train_run *r, acr__cli *cli, acr__setup *s, acr__run_folder *folder,
+                                acr_checkpoint *from)
+{
+    acr__config *cfg = s->cfg;
+    *r = (acr__train_run){.cli = cli, .s = s, .folder = folder, .log_every = cfg->logging_steps};
+    r->state.last_loss = r->state.eval_loss = r->state.eval_accuracy = r->state.best_metric = NAN;
+    r->eval_every = s->eval_set ? acr__horizon_updates(cfg->eval_steps, s->per_epoch) : 0;
+    r->save_every = acr__horizon_updates(cfg->save_steps, s->per_epoch);
+    acr_status status = ACR_OK;
+    if (from)
+        status = acr__run_checkpoint_restore(folder, from, s->trainer, &r->state);
+    acr_checkpoint_close(from);
+    if (status == ACR_OK)
+        status = acr__run_events_clear(folder, r->state.events);
+    if (status == ACR_OK)
+        status = acr__run_log_open(&r->log, s->ctx, folder, &r->state, s->per_epoch, from == NULL);
+    if (status == ACR_OK)
+        status = acr_clock_get(s->trainer, &r->begun);
+    r->saved_at = from ? r->begun.windows : 0;
+    r->saved_time = acr__seconds();
+    return status;
+}
+
+/* Stopped by a signal: the window that was open is gone, the clock stands at its start. */
+static acr_status save_stopped(acr__train_run *r)
+{
+    acr_clock clock;
+    TRY(acr_clock_get(r->s->trainer, &clock));
+    acr__progress_break(&r->progress);
+    if (r->save_every == 0) {
+        acr__warn(r->cli, "stopped after update %lld; save_steps is 0, so nothing was saved", (long long)clock.updates);
+        return ACR_OK;
+    }
+    if (r->saved_at != clock.windows || r->state.eval_due)
+        TRY(save(r));
+    acr__say(r->cli, "stopped after update %lld, saved; --resume_from_checkpoint auto --output_dir %s goes on from there",
+             (long long)clock.updates, r->folder->path);
+    return ACR_OK;
+}
+
+acr_status acr__train_run_go(acr__train_run *r, int *signal)
+{
+    acr__setup *s = r->s;
+    acr_train_opts opts = ACR_TRAIN_OPTS_INIT;
+    opts.samples = s->train_info.samples;
+    opts.effective_batch = s->effective;
+    opts.max_steps = s->windows;
+    opts.drop_last = s->cfg->last_window == ACR__LAST_DROP;
+    opts.source = &s->train_source;
+    opts.on_update = on_update;
+    opts.user = r;
+    bool slow = (double)s->parameters * 3 * (double)s->effective > LONG_WINDOW;
+    opts.on_micro_batch = slow && !r->cli->flags.quiet ? on_micro_batch : NULL;
+    *signal = 0;
+    catch_signals(s->ctx);
+    acr__progress_begin(&r->progress, r->cli, s->windows, r->begun.windows,
+                        s->cfg->memory_limit ? s->cfg->memory_limit : s->planned_bytes);
+    acr_status status = r->state.eval_due && r->eval_every > 0 ? evaluate(r) : ACR_OK;
+    double start = acr__seconds();
+    if (status == ACR_OK)
+        status = acr_train(s->trainer, &opts);
+    r->seconds = acr__seconds() - start - r->paused;
+    if (status == ACR_E_CANCELLED && signal_seen) {
+        *signal = signal_seen;
+        acr_cancel_clear(s->ctx);
+        acr_status saved = save_stopped(r);
+        leave_signals();
+        return saved == ACR_OK ? status : saved;
+    }
+    acr__progress_end(&r->progress);
+    if (status == ACR_OK && r->save_every != 0 && r->saved_at != s->windows)
+        status = save(r);
+    leave_signals();
+    return status;
+}
+
+void acr__train_run_end(acr__train_run *r)
+{
+    acr__run_log_close(&r->log);
+}
