@@ -1,0 +1,296 @@
+/* report.c: FOLDER/report.html, one file that opens anywhere: no scripts, nothing
+ * from elsewhere, the curves as inline SVG.
+ *
+ * It reads what the run left (run.json, resolved.yaml, metrics.jsonl) and knows
+ * nothing of training. Each curve is cut into at most BUCKETS pieces, so that its
+ * memory and the file's size do not grow with the run. */
+#include "cli/common.h"
+#include "io/file.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BUCKETS = 240, LINE = 8192, WIDTH = 640, HEIGHT = 220, LEFT = 64, BOTTOM = 28, TOP = 12, RIGHT = 12 };
+
+typedef struct series {
+    const char *key, *label, *color;
+    double sum[BUCKETS];
+    int64_t count[BUCKETS];
+} series;
+
+typedef struct chart {
+    const char *title;
+    int first, count; /* series */
+    bool log_scale;
+} chart;
+
+enum { SERIES = 7 };
+static const series blank[SERIES] = {
+    {"loss", "training", "#2563eb", {0}, {0}},
+    {"eval_loss", "evaluation", "#dc2626", {0}, {0}},
+    {"eval_accuracy", "accuracy of evaluation", "#059669", {0}, {0}},
+    {"lr", "learning rate", "#7c3aed", {0}, {0}},
+    {"grad_norm", "gradient norm before clipping", "#b45309", {0}, {0}},
+    {"samples_per_second", "samples a second", "#0891b2", {0}, {0}},
+    {"peak_rss_bytes", "high-water mark, MiB", "#4b5563", {0}, {0}},
+};
+static const chart charts[] = {
+    {"Loss", 0, 2, false},     {"Accuracy", 2, 1, false}, {"Learning rate", 3, 1, false}, {"Gradient norm", 4, 1, true},
+    {"Samples a second", 5, 1, false}, {"Memory of the process, MiB", 6, 1, false},
+};
+
+static void put_text(FILE *f, const char *s)
+{
+    for (; *s; s++) {
+        if (*s == '<')
+            fputs("&lt;", f);
+        else if (*s == '&')
+            fputs("&amp;", f);
+        else if (*s == '"')
+            fputs("&quot;", f);
+        else
+            fputc(*s, f);
+    }
+}
+
+/* ---- reading ---- */
+
+/* Calls use(line) for each line of metrics.jsonl; a missing file has none. */
+static void each_line(const char *folder, void (*use)(void *user, json_t *line), void *user)
+{
+    char path[4400], line[LINE];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f)) {
+        json_t *object = json_loads(line, 0, NULL);
+        if (object)
+            use(user, object);
+        json_decref(object);
+    }
+    if (f)
+        fclose(f);
+}
+
+typedef struct reading {
+    int64_t last, lines;
+    series *all;
+} reading;
+
+static void find_last(void *user, json_t *line)
+{
+    reading *r = user;
+    int64_t step = json_integer_value(json_object_get(line, "step"));
+    r->lines++;
+    if (step > r->last)
+        r->last = step;
+}
+
+static void add_line(void *user, json_t *line)
+{
+    reading *r = user;
+    int64_t step = json_integer_value(json_object_get(line, "step"));
+    int64_t bucket = r->last > 0 ? (step * BUCKETS - 1) / r->last : 0;
+    if (step < 0 || bucket < 0 || bucket >= BUCKETS)
+        bucket = 0;
+    for (int i = 0; i < SERIES; i++) {
+        json_t *v = json_object_get(line, r->all[i].key);
+        if (!json_is_number(v))
+            continue;
+        double x = json_number_value(v);
+        r->all[i].sum[bucket] += strcmp(r->all[i].key, "peak_rss_bytes") == 0 ? x / 1048576 : x;
+        r->all[i].count[bucket]++;
+    }
+}
+
+/* ---- drawing ---- */
+
+static bool bounds(const series *s, int count, bool log_scale, double *low, double *high)
+{
+    *low = INFINITY;
+    *high = -INFINITY;
+    for (int i = 0; i < count; i++)
+        for (int b = 0; b < BUCKETS; b++)
+            if (s[i].count[b]) {
+                double v = s[i].sum[b] / (double)s[i].count[b];
+                if (log_scale && !(v > 0))
+                    continue;
+                *low = fmin(*low, v);
+                *high = fmax(*high, v);
+            }
+    if (!(*low <= *high))
+        return false;
+    double room = *high > *low ? (*high - *low) * 0.06 : fmax(fabs(*high) * 0.1, 1e-9);
+    if (log_scale) {
+        *low /= 1.15;
+        *high *= 1.15;
+    } else {
+        *low = *low >= 0 && *low - room < 0 ? 0 : *low - room;
+        *high += room;
+    }
+    return true;
+}
+
+static double height_of(double v, double low, double high, bool log_scale)
+{
+    double share = log_scale ? (log(v) - log(low)) / (log(high) - log(low)) : (v - low) / (high - low);
+    return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);
+}
+
+static void draw_axes(FILE *f, double low, double high, bool log_scale, int64_t last)
+{
+    for (int i = 0; i <= 4; i++) {
+        double v = log_scale ? low * pow(high / low, i / 4.0) : low + (high - low) * i / 4;
+        double y = height_of(v, low, high, log_scale);
+        fprintf(f, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>"
+                "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n",
+                LEFT, WIDTH - RIGHT, y, y, LEFT - 6, y + 4, v);
+    }
+    for (int i = 0; i <= 4; i++) {
+        double x = LEFT + (WIDTH - LEFT - RIGHT) * i / 4.0;
+        fprintf(f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">%lld</text>\n", x, HEIGHT - 8,
+                i == 0 ? "start" : i == 4 ? "end" : "middle", (long long)(last * i / 4));
+    }
+}
+
+static void draw_series(FILE *f, const series *s, double low, double high, bool log_scale)
+{
+    int points = 0;
+    double x = 0, y = 0;
+    fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.8\" points=\"", s->color);
+    for (int b = 0; b < BUCKETS; b++) {
+        double v = s->count[b] ? s->sum[b] / (double)s->count[b] : NAN;
+        if (!isfinite(v) || (log_scale && v <= 0))
+            continue;
+        x = LEFT + (b + 0.5) * (WIDTH - LEFT - RIGHT) / BUCKETS;
+        y = height_of(v, low, high, log_scale);
+        fprintf(f, "%.1f,%.1f ", x, y);
+        points++;
+    }
+    fprintf(f, "\"/>\n");
+    if (points == 1) /* a line of one point is invisible */
+        fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", x, y, s->color);
+}
+
+static void draw_chart(FILE *f, const chart *c, const series *all, int64_t last)
+{
+    double low, high;
+    const series *s = all + c->first;
+    if (!bounds(s, c->count, c->log_scale, &low, &high))
+        return;
+    fprintf(f, "<figure><figcaption>%s", c->title);
+    for (int i = 0; i < c->count && c->count > 1; i++)
+        fprintf(f, " <span style=\"color:%s\">&#9632; %s</span>", s[i].color, s[i].label);
+    fprintf(f, "</figcaption>\n<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s by update\">\n", WIDTH, HEIGHT, c->title);
+    draw_axes(f, low, high, c->log_scale, last);
+    for (int i = 0; i < c->count; i++)
+        draw_series(f, &s[i], low, high, c->log_scale);
+    fprintf(f, "</svg></figure>\n");
+}
+
+/* ---- the page ---- */
+
+static void put_head(FILE *f, const char *folder)
+{
+    const char *name = strrchr(folder, '/') ? strrchr(folder, '/') + 1 : folder;
+    fprintf(f, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+            "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>");
+    put_text(f, name);
+    fprintf(f, " - accrue</title>\n<style>\n"
+            "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:1340px;padding:0 1rem;color:#111;background:#fff}\n"
+            "h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:1.6rem 0 .5rem}\n"
+            ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%%,420px),1fr));gap:1rem}\n"
+            "figure{margin:0;border:1px solid #ddd;border-radius:6px;padding:.6rem}figcaption{font-weight:600}\n"
+            "figcaption span{font-weight:400;margin-left:.8rem}svg{width:100%%;height:auto}\n"
+            "svg text{font:11px system-ui,sans-serif;fill:#555}.grid{stroke:#e5e5e5}\n"
+            "table{border-collapse:collapse}td{padding:.15rem .9rem .15rem 0;vertical-align:top}td+td{font-family:ui-monospace,monospace}\n"
+            "pre{background:#f6f6f6;padding:.8rem;border-radius:6px;overflow:auto}\n"
+            "@media(prefers-color-scheme:dark){body{background:#111;color:#eee}figure{border-color:#333}svg text{fill:#aaa}"
+            ".grid{stroke:#2a2a2a}pre{background:#1b1b1b}}\n"
+            "</style></head><body>\n<h1>");
+    put_text(f, name);
+    fprintf(f, "</h1>\n");
+}
+
+static void put_value(FILE *f, const char *key, json_t *v)
+{
+    char text[ACR__SHORT];
+    size_t n = strlen(key);
+    if (json_is_integer(v) && n > 6 && strcmp(key + n - 6, "_bytes") == 0)
+        put_text(f, acr__bytes_text(json_integer_value(v), text));
+    else if (json_is_integer(v))
+        put_text(f, acr__count_text(json_integer_value(v), text));
+    else if (json_is_real(v))
+        fprintf(f, "%.6g", json_real_value(v));
+    else if (json_is_string(v))
+        put_text(f, json_string_value(v));
+    else
+        fputs("-", f);
+}
+
+static void put_record(FILE *f, const char *folder)
+{
+    char path[4400];
+    snprintf(path, sizeof path, "%s/run.json", folder);
+    json_t *record = json_load_file(path, 0, NULL), *value;
+    const char *key;
+    if (!record)
+        return;
+    fprintf(f, "<h2>Result</h2>\n<table>\n");
+    json_object_foreach(record, key, value) {
+        if (json_is_object(value) || json_is_array(value))
+            continue;
+        fprintf(f, "<tr><td>");
+        put_text(f, key);
+        fprintf(f, "</td><td>");
+        put_value(f, key, value);
+        fprintf(f, "</td></tr>\n");
+    }
+    fprintf(f, "</table>\n");
+    json_decref(record);
+}
+
+static void put_recipe(FILE *f, const char *folder)
+{
+    char path[4400], line[1024];
+    snprintf(path, sizeof path, "%s/resolved.yaml", folder);
+    FILE *in = fopen(path, "r");
+    if (!in)
+        return;
+    fprintf(f, "<h2>Configuration</h2>\n<pre>");
+    while (fgets(line, sizeof line, in))
+        put_text(f, line);
+    fprintf(f, "</pre>\n");
+    fclose(in);
+}
+
+acr_status acr__report_write(acr_context *ctx, const char *folder)
+{
+    char path[4400], *text = NULL;
+    size_t bytes = 0;
+    reading r = {.all = acr__alloc(ctx, sizeof blank)};
+    FILE *f = r.all ? open_memstream(&text, &bytes) : NULL;
+    if (!f) {
+        acr__free(ctx, r.all);
+        return acr__fail(ctx, ACR_E_NO_MEMORY, "%s/report.html: memory is short", folder);
+    }
+    memcpy(r.all, blank, sizeof blank);
+    each_line(folder, find_last, &r);
+    each_line(folder, add_line, &r);
+    put_head(f, folder);
+    fprintf(f, "<h2>By update</h2>\n<div class=\"charts\">\n");
+    for (size_t i = 0; i < sizeof charts / sizeof *charts; i++)
+        draw_chart(f, &charts[i], r.all, r.last);
+    fprintf(f, "</div>\n");
+    put_record(f, folder);
+    put_recipe(f, folder);
+    fprintf(f, "<p>accrue %s, numerics %d</p>\n</body></html>\n", acr_version(), acr_numerics());
+    bool whole = fclose(f) == 0;
+    snprintf(path, sizeof path, "%s/report.html", folder);
+    acr_status status = whole ? acr__file_put(ctx, path, text, bytes)
+                              : acr__fail(ctx, ACR_E_NO_MEMORY, "%s: memory is short", path);
+    free(text);
+    acr__free(ctx, r.all);
+    return status;
+}
