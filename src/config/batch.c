@@ -41,7 +41,8 @@ static acr_status check_layer(acr__config *cfg, acr__batch *b, const char *where
             "other; leave one out, or set gradient_accumulation_steps: %lld, micro_batch_size: %lld or "
             "effective_batch_size: %lld",
             where, (long long)b->effective, (long long)b->micro, (long long)b->steps,
-            (long long)ceil_div(b->effective, b->micro), (long long)ceil_div(b->effective, b->steps), (long long)product);
+            (long long)ceil_div(b->effective, b->micro), (long long)ceil_div(b->effective, b->steps),
+            (long long)product);
     return ACR_OK;
 }
 

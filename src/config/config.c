@@ -117,8 +117,8 @@ static acr_status on_key(void *user, const char *path, int line, int column)
     if (acr__option_find(path, NULL) >= 0 || acr__section_exists(path) || strcmp(path, "betas") == 0)
         return ACR_OK;
     acr__option_hint(path, hint, sizeof hint);
-    return acr__fail(l->ctx, ACR_E_CONFIG, "%s:%d:%d: unknown key %s%s", l->cfg->file, line, column, acr__show(path).text,
-                     hint);
+    return acr__fail(l->ctx, ACR_E_CONFIG, "%s:%d:%d: unknown key %s%s", l->cfg->file, line, column,
+                     acr__show(path).text, hint);
 }
 
 static acr_status on_enter(void *user, const char *path, int line, int column)
@@ -155,7 +155,8 @@ static acr_status on_value(void *user, const acr__yaml_value *v)
     if (strcmp(v->path, "betas") == 0)
         return set_betas(l, v, where);
     int option = acr__option_find(v->path, &canonical);
-    FAIL_IF(option < 0, l->ctx, ACR_E_CONFIG, "%s: takes keys of its own, not a value; docs/options.md lists them", where);
+    FAIL_IF(option < 0, l->ctx, ACR_E_CONFIG, "%s: takes keys of its own, not a value; docs/options.md lists them",
+            where);
     TRY(begin_option(l, option, ACR__LAYER_FILE, where));
     acr__setting s = {where, v->list, v->quoted, v->count, v->item};
     TRY(acr__option_set(l->cfg, option, &s));
@@ -300,7 +301,8 @@ static acr_status name_run(acr__config *cfg)
 }
 
 /* ---- loading ---------------------------------------------------------------------------- */
-static acr_status load_layers(loader *l, const char *folder, const char *text, size_t length, const acr__config_opts *opts)
+static acr_status load_layers(loader *l, const char *folder, const char *text, size_t length,
+                              const acr__config_opts *opts)
 {
     acr__yaml_sink sink = {l, on_key, on_enter, on_value};
     TRY(acr__config_defaults(l->cfg));
@@ -334,8 +336,8 @@ static acr_status load(acr_context *ctx, acr__config **out, const char *name, co
     return status;
 }
 
-acr_status acr__config_parse(acr_context *ctx, acr__config **out, const char *name, const char *folder, const char *text,
-                             size_t length, const acr__config_opts *opts)
+acr_status acr__config_parse(acr_context *ctx, acr__config **out, const char *name, const char *folder,
+                             const char *text, size_t length, const acr__config_opts *opts)
 {
     return load(ctx, out, name, NULL, folder, text, length, opts);
 }
@@ -346,7 +348,8 @@ static acr_status read_recipe(acr_context *ctx, const char *path, char **text, s
     FILE *f = fopen(path, "rb");
     if (!f) {
         const char *help = errno == ENOENT ? "; `accrue recipes ls` lists those that come along" : "";
-        return acr__fail(ctx, ACR_E_CONFIG, "%s: the recipe can't be read: %s%s", acr__show(path).text, strerror(errno), help);
+        return acr__fail(ctx, ACR_E_CONFIG, "%s: the recipe can't be read: %s%s", acr__show(path).text, strerror(errno),
+                         help);
     }
     char *bytes = acr__alloc(ctx, ACR__YAML_BYTES + 1);
     if (!bytes) {

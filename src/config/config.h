@@ -152,8 +152,8 @@ typedef struct acr__config_opts {
 acr_status acr__config_load(acr_context *ctx, acr__config **out, const acr__config_opts *opts);
 /* The same from a text that is named `name` in messages. `folder`: what relative
  * paths are relative to. */
-acr_status acr__config_parse(acr_context *ctx, acr__config **out, const char *name, const char *folder, const char *text,
-                             size_t length, const acr__config_opts *opts);
+acr_status acr__config_parse(acr_context *ctx, acr__config **out, const char *name, const char *folder,
+                             const char *text, size_t length, const acr__config_opts *opts);
 void acr__config_free(acr__config *cfg);
 /* True when some layer gave it, rather than the default. */
 bool acr__config_given(const acr__config *cfg, int option);
@@ -166,7 +166,8 @@ typedef struct acr__data_spec {
     int format;
     const char *section; /* "data.train", for messages */
     const char *path;    /* safetensors */
-    const char *input, *target, *weight; /* tensor names (safetensors) or absolute paths (idx, npy); weight may be NULL */
+    /* Tensor names (safetensors) or absolute paths (idx, npy); weight may be NULL. */
+    const char *input, *target, *weight;
     int64_t samples; /* only the first so many; 0: all. normal: how many to make */
     int64_t seed;    /* normal */
 } acr__data_spec;

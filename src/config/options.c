@@ -14,9 +14,9 @@ enum { T = ACR__FOR_TRAIN, TE = ACR__FOR_TRAIN | ACR__FOR_EVAL };
 enum { KIND_IDENTITY = ACR__IDENTITY, KIND_HORIZON = ACR__EXTENDABLE, KIND_FREE = ACR__FREE };
 
 static const acr__option table[ACR__OPTION_COUNT] = {
-#define ACR_OPTION(group, member, key, type, kind, use, range, values, fallback, needs, aliases, help)      \
-    {ACR__GROUP_##group, key, ACR__##type, (acr__option_kind)KIND_##kind, use, range, values, fallback, needs, aliases, help, \
-     offsetof(acr__config, member)},
+#define ACR_OPTION(group, member, key, type, kind, use, range, values, fallback, needs, aliases, help)     \
+    {ACR__GROUP_##group, key, ACR__##type, (acr__option_kind)KIND_##kind, use, range, values, fallback, needs, \
+     aliases, help, offsetof(acr__config, member)},
 #include "config/options.def"
 #undef ACR_OPTION
 };
@@ -348,7 +348,7 @@ acr__shown acr__show(const char *text)
 {
     acr__shown s;
     size_t n = 0;
-    for (; text[n] && n < 60; n++)
+    for (; n < 60 && text[n]; n++)
         s.text[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
     if (text[n]) {
         while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)

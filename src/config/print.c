@@ -127,24 +127,30 @@ static void print_markdown_values(FILE *f, const acr__option *o)
     }
 }
 
+static const char introduction[] =
+    "# Options\n\n"
+    "Written by accrue from its table of options (src/config/options.def); a test compares them.\n\n"
+    "An option is a key of the recipe (`model: {dropout: 0.1}`), a flag (`--model.dropout 0.1`,\n"
+    "`--model.dropout=0.1` or `--set model.dropout=0.1`; `-` and `_` are the same) and a variable of\n"
+    "the environment (`ACCRUE_MODEL_DROPOUT`). Flag > environment > recipe > default. A value that a\n"
+    "higher one displaces is told; contradictions are errors only where one layer contradicts itself.\n"
+    "Relative paths in a recipe are relative to it, others to the current folder.\n\n"
+    "Kinds: **identity**: resuming with another value is refused, and recipe_hash is made of these.\n"
+    "**horizon**: may be changed on resume; the change is told. **free**: may change at any resume; the\n"
+    "weights don't.\n\n"
+    "Steps are updates (`500` or `500u`) or epochs (`2e`, `0.5e`). Sizes are bytes, or `512KiB`,\n"
+    "`64MiB`, `1.5GiB`.\n\n"
+    "Must be given: `model.type`, `model.layers`, `data.train.format` and what it needs, `loss` (it is\n"
+    "not guessed from the targets), `optimizer`, `learning_rate`, `effective_batch_size` (or\n"
+    "`micro_batch_size` and `gradient_accumulation_steps`), and `num_train_epochs` or `max_steps`.\n\n"
+    "gradient_accumulation_steps = ceil(effective_batch_size / micro_batch_size). From effective and\n"
+    "steps follows micro = ceil(effective / steps), from micro and steps their product; where all three\n"
+    "are given they have to agree. A flag for the micro-batch alone, or for the steps alone, leaves the\n"
+    "effective batch as the recipe means it.\n";
+
 void acr__options_print_markdown(FILE *f)
 {
-    fprintf(f,
-            "# Options\n\n"
-            "Written by accrue from its table of options (src/config/options.def); a test compares them.\n\n"
-            "An option is a key of the recipe (`model: {dropout: 0.1}`), a flag (`--model.dropout 0.1`, `--model.dropout=0.1`,\n"
-            "`--set model.dropout=0.1`; `-` and `_` are the same) and a variable of the environment (`ACCRUE_MODEL_DROPOUT`).\n"
-            "Flag > environment > recipe > default. A value that a higher one displaces is told; contradictions are errors\n"
-            "only where one layer contradicts itself. Relative paths in a recipe are relative to it, others to the current folder.\n\n"
-            "Kinds: **identity**: resuming with another value is refused, and recipe_hash is made of these.\n"
-            "**horizon**: may be changed on resume; the change is told. **free**: may change at any resume; the weights don't.\n\n"
-            "Steps are updates (`500` or `500u`) or epochs (`2e`, `0.5e`). Sizes are bytes, or `512KiB`, `64MiB`, `1.5GiB`.\n\n"
-            "Must be given: `model.type`, `model.layers`, `data.train.format` and what it needs, `loss` (it is not guessed from\n"
-            "the targets), `optimizer`, `learning_rate`, `effective_batch_size` (or `micro_batch_size` and\n"
-            "`gradient_accumulation_steps`), and `num_train_epochs` or `max_steps`.\n\n"
-            "gradient_accumulation_steps = ceil(effective_batch_size / micro_batch_size). With the first two of effective, steps\n"
-            "and micro the third is ceil(effective / steps), with micro and steps their product; where all three are given they\n"
-            "have to agree. A flag for the micro-batch alone, or for the steps alone, leaves the effective batch as the recipe means it.\n");
+    fputs(introduction, f);
     for (int g = 0; g < ACR__GROUP_COUNT; g++) {
         fprintf(f, "\n## %s\n\n| key | value | default | kind | what | other names |\n|---|---|---|---|---|---|\n",
                 acr__option_group_name((acr__option_group)g));
@@ -160,8 +166,9 @@ void acr__options_print_markdown(FILE *f)
             fprintf(f, " |\n");
         }
     }
-    fprintf(f, "\n`betas: [0.9, 0.999]` is taken for `adam_beta1` and `adam_beta2`. `micro_batch_size` is identity where\n"
-               "`loss_reduction` is one of the two that depend on the split.\n");
+    fprintf(f,
+            "\n`betas: [0.9, 0.999]` is taken for `adam_beta1` and `adam_beta2`. `micro_batch_size` is identity where\n"
+            "`loss_reduction` is one of the two that depend on the split.\n");
 }
 
 /* ---- docs/accrue.schema.json -------------------------------------------------------- */
@@ -291,7 +298,9 @@ void acr__options_print_completion(FILE *f, int count, const char *const *comman
             fprintf(f, "%s%.*s", k ? " " : "", n, w);
         fprintf(f, "' ;;\n");
     }
-    fprintf(f, "    esac\n    if [[ -z $words && $word == -* ]]; then\n        words='--json --quiet --verbose --help --set");
+    fprintf(
+        f,
+        "    esac\n    if [[ -z $words && $word == -* ]]; then\n        words='--json --quiet --verbose --help --set");
     for (int i = 0; i < ACR__OPTION_COUNT; i++)
         fprintf(f, " --%s", acr__option_get(i)->key);
     fprintf(f, "'\n    elif [[ $COMP_CWORD == 1 ]]; then\n        words='");

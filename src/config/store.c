@@ -102,8 +102,9 @@ acr_status acr__config_yaml(acr__config *cfg, const char **text)
     char hash[ACR__RECIPE_HASH];
     TRY(acr__config_recipe_hash(cfg, hash));
     acr__buffer b = {.ctx = cfg->ctx};
-    acr__buffer_add(&b, "# Every option of this run, written by accrue " ACR_VERSION_STRING ".\n# `accrue train` of this "
-                        "file gives the same weights. recipe_hash: ");
+    acr__buffer_add(&b,
+                    "# Every option of this run, written by accrue " ACR_VERSION_STRING ".\n# `accrue train` of this "
+                    "file gives the same weights. recipe_hash: ");
     acr__buffer_add(&b, hash);
     acr__buffer_add(&b, "\n");
     write_lines(cfg, &b);
@@ -229,10 +230,11 @@ static acr_status compare_option(acr__config *cfg, int option, three_texts *t, a
     if (strcmp(t->now.text, t->old.text) == 0 || (!identity && o->kind != ACR__EXTENDABLE))
         return ACR_OK;
     if (identity)
-        return acr__fail(cfg->ctx, strncmp(o->key, "model.", 6) == 0 ? ACR_E_DATA : ACR_E_CONFIG,
-                         "%s is '%s' in the checkpoint and '%s' now; another value is another run: give it back its value, "
-                         "or start afresh in another output_dir",
-                         o->key, acr__show(t->old.text).text, acr__show(t->now.text).text);
+        return acr__fail(
+            cfg->ctx, strncmp(o->key, "model.", 6) == 0 ? ACR_E_DATA : ACR_E_CONFIG,
+            "%s is '%s' in the checkpoint and '%s' now; another value is another run: give it back its value, "
+            "or start afresh in another output_dir",
+            o->key, acr__show(t->old.text).text, acr__show(t->now.text).text);
     bool stretches = (option == ACR__OPT_max_steps || option == ACR__OPT_num_train_epochs) &&
                      cfg->lr_scheduler_type != ACR_CONSTANT;
     return acr__texts_add(cfg->ctx, &cfg->blocks, changes, "%s: %s in the checkpoint, %s now%s", o->key,
@@ -272,10 +274,11 @@ acr_status acr__config_windows(const acr__config *cfg, int64_t samples, int64_t 
 {
     int64_t effective = cfg->effective_batch_size;
     int64_t windows = samples / effective + (cfg->last_window == ACR__LAST_STEP && samples % effective != 0);
-    FAIL_IF(windows == 0, cfg->ctx, ACR_E_CONFIG,
-            "last_window: drop leaves no update, for %lld samples do not fill effective_batch_size %lld; use last_window: "
-            "step, or a smaller batch",
-            (long long)samples, (long long)effective);
+    FAIL_IF(
+        windows == 0, cfg->ctx, ACR_E_CONFIG,
+        "last_window: drop leaves no update, for %lld samples do not fill effective_batch_size %lld; use last_window: "
+        "step, or a smaller batch",
+        (long long)samples, (long long)effective);
     acr__horizon length = cfg->max_steps;
     if (length.unit == ACR__UNIT_AUTO)
         length = (acr__horizon){cfg->num_train_epochs, ACR__UNIT_EPOCHS};
@@ -301,7 +304,8 @@ acr_status acr__config_trainer_opts(const acr__config *cfg, int64_t samples, acr
     out->schedule = (acr_schedule)cfg->lr_scheduler_type;
     out->warmup_steps = acr__horizon_updates(cfg->warmup_steps, per_epoch);
     out->total_steps = total;
-    out->decay_steps = acr__config_used(cfg, ACR__OPT_decay_steps) ? acr__horizon_updates(cfg->decay_steps, per_epoch) : 0;
+    out->decay_steps =
+        acr__config_used(cfg, ACR__OPT_decay_steps) ? acr__horizon_updates(cfg->decay_steps, per_epoch) : 0;
     out->min_lr_ratio = cfg->min_lr_ratio;
     out->reduction = (acr_reduction)cfg->loss_reduction;
     out->weight_decay_exclude_count = cfg->weight_decay_exclude.count;
@@ -315,6 +319,13 @@ acr__data_spec acr__config_data(const acr__config *cfg, bool eval)
         return (acr__data_spec){acr__config_given(cfg, ACR__OPT_data_eval_format), cfg->data_eval_format, "data.eval",
                                 cfg->data_eval_path, cfg->data_eval_input, cfg->data_eval_target, cfg->data_eval_weight,
                                 cfg->data_eval_samples, cfg->data_eval_seed};
-    return (acr__data_spec){true, cfg->data_train_format, "data.train", cfg->data_train_path, cfg->data_train_input,
-                            cfg->data_train_target, cfg->data_train_weight, cfg->data_train_samples, cfg->data_train_seed};
+    return (acr__data_spec){true,
+                            cfg->data_train_format,
+                            "data.train",
+                            cfg->data_train_path,
+                            cfg->data_train_input,
+                            cfg->data_train_target,
+                            cfg->data_train_weight,
+                            cfg->data_train_samples,
+                            cfg->data_train_seed};
 }

@@ -23,7 +23,8 @@ static const struct {
 
 static acr_status missing(acr__config *cfg, int option, const char *example)
 {
-    return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: %s is missing: add %s", cfg->file, acr__option_get(option)->key, example);
+    return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: %s is missing: add %s", cfg->file, acr__option_get(option)->key,
+                     example);
 }
 
 static acr_status check_required(acr__config *cfg)
@@ -86,8 +87,8 @@ static acr_status check_unused(acr__config *cfg)
         tell_words(words, wanted, sizeof wanted);
         acr_status status;
         if (by == cfg->origin[i].layer || by == ACR__LAYER_DEFAULT)
-            status = acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: has no meaning with %s: %s%s; remove it, or choose %s", where, key,
-                               chosen.text, by == ACR__LAYER_DEFAULT ? " (the default)" : "", wanted);
+            status = acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: has no meaning with %s: %s%s; remove it, or choose %s",
+                               where, key, chosen.text, by == ACR__LAYER_DEFAULT ? " (the default)" : "", wanted);
         else
             status = acr__config_note(cfg, "%s: not used with %s: %s", where, key, chosen.text);
         acr__buffer_free(&chosen);
@@ -149,7 +150,8 @@ static acr_status check_data(acr__config *cfg, int first, const char *section)
         if (!acr__config_used(cfg, first + i) || acr__config_given(cfg, first + i))
             continue;
         const char *leaf = i == INPUT ? "input" : "target";
-        snprintf(example, sizeof example, "%s: %s under %s", leaf, safetensors ? "NAME (of a tensor)" : "FILE", section);
+        snprintf(example, sizeof example, "%s: %s under %s", leaf, safetensors ? "NAME (of a tensor)" : "FILE",
+                 section);
         return missing(cfg, first + i, example);
     }
     bool normal = acr__option_is(cfg, first, "normal");
@@ -219,8 +221,8 @@ static acr_status check_output(acr__config *cfg)
     FAIL_IF(!acr__config_given(cfg, ACR__OPT_data_eval_format) || cfg->eval_steps.count == 0, ctx, ACR_E_CONFIG,
             "%s: needs data.eval and eval_steps above 0, for best is told by evaluations",
             acr__config_where(cfg, ACR__OPT_load_best_model_at_end));
-    FAIL_IF(cfg->metric_for_best_model == ACR__METRIC_ACCURACY && cfg->loss != ACR__LOSS_CROSS_ENTROPY, ctx, ACR_E_CONFIG,
-            "%s: accuracy comes with loss: cross_entropy only; use loss",
+    FAIL_IF(cfg->metric_for_best_model == ACR__METRIC_ACCURACY && cfg->loss != ACR__LOSS_CROSS_ENTROPY, ctx,
+            ACR_E_CONFIG, "%s: accuracy comes with loss: cross_entropy only; use loss",
             acr__config_where(cfg, ACR__OPT_metric_for_best_model));
     return ACR_OK;
 }

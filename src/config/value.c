@@ -167,13 +167,15 @@ static acr_status read_size(acr__config *cfg, const acr__option *o, const char *
     if (value > 0x1p62 || !in_range(o, value))
         return out_of_range(cfg, o, where, text);
     if (value != floor(value))
-        return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not a whole number of bytes", where, acr__show(text).text);
+        return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not a whole number of bytes", where,
+                         acr__show(text).text);
     *out = (int64_t)value;
     return ACR_OK;
 }
 
 /* 500, 500u: updates. 2e, 0.5e: epochs. */
-static acr_status read_horizon(acr__config *cfg, const acr__option *o, const char *where, const char *text, acr__horizon *out)
+static acr_status read_horizon(acr__config *cfg, const acr__option *o, const char *where, const char *text,
+                               acr__horizon *out)
 {
     char digits[64];
     size_t n = strlen(text);
@@ -192,8 +194,8 @@ static acr_status read_horizon(acr__config *cfg, const acr__option *o, const cha
                          acr__show(text).text);
     if (h.unit == ACR__UNIT_UPDATES && strpbrk(digits, ".eE"))
         return acr__fail(cfg->ctx, ACR_E_CONFIG,
-                         "%s: '%s' is not a whole number of updates; write its digits (1000), or 2e for two epochs", where,
-                         acr__show(text).text);
+                         "%s: '%s' is not a whole number of updates; write its digits (1000), or 2e for two epochs",
+                         where, acr__show(text).text);
     if (!in_range(o, h.count) || h.count > 0x1p53)
         return out_of_range(cfg, o, where, text);
     if (h.count == 0)
@@ -213,7 +215,8 @@ static acr_status read_enum(acr__config *cfg, const acr__option *o, const char *
                 ACR_E_CONFIG, "%s: bfloat16 comes with language models; use float32", where);
         for (int k = 0; (w = acr__word(o->values, k, &n)) != NULL; k++)
             snprintf(allowed + strlen(allowed), sizeof allowed - strlen(allowed), "%s%.*s", k ? ", " : "", n, w);
-        return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not known; allowed: %s", where, acr__show(text).text, allowed);
+        return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not known; allowed: %s", where, acr__show(text).text,
+                         allowed);
     }
     /* ACR_SGD is 1, so that 0 can say: no optimizer. The other lists begin at 0. */
     *out = strcmp(o->key, "optimizer") == 0 ? i + ACR_SGD : i;

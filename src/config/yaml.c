@@ -34,7 +34,8 @@ static acr_status syntax_error(reader *r)
     const yaml_parser_t *p = &r->parser;
     FAIL_IF(p->error == YAML_MEMORY_ERROR, r->ctx, ACR_E_NO_MEMORY, "%s: no memory to read it", r->name);
     if (p->error == YAML_READER_ERROR)
-        return acr__fail(r->ctx, ACR_E_CONFIG, "%s: is not a text: %s at byte %zu", r->name, p->problem, p->problem_offset);
+        return acr__fail(r->ctx, ACR_E_CONFIG, "%s: is not a text: %s at byte %zu", r->name, p->problem,
+                         p->problem_offset);
     return acr__fail(r->ctx, ACR_E_CONFIG, "%s:%d:%d: is not YAML: %s%s%s", AT(r, p->problem_mark), p->problem,
                      p->context ? ", " : "", p->context ? p->context : "");
 }
@@ -70,8 +71,8 @@ static acr_status next(reader *r)
     case YAML_MAPPING_END_EVENT: r->depth--; break;
     default: break;
     }
-    FAIL_IF(anchor, r->ctx, ACR_E_CONFIG, "%s:%d:%d: &%s: anchors are not taken; write the value where it is used", HERE(r),
-            acr__show((const char *)anchor).text);
+    FAIL_IF(anchor, r->ctx, ACR_E_CONFIG, "%s:%d:%d: &%s: anchors are not taken; write the value where it is used",
+            HERE(r), acr__show((const char *)anchor).text);
     FAIL_IF(tag, r->ctx, ACR_E_CONFIG, "%s:%d:%d: %s: tags are not taken; leave it out", HERE(r),
             acr__show((const char *)tag).text);
     FAIL_IF(r->depth > DEPTH, r->ctx, ACR_E_CONFIG, "%s:%d:%d: is nested more than %d deep", HERE(r), DEPTH);
@@ -99,7 +100,8 @@ static acr_status read_list(reader *r, acr__yaml_value *v, void **blocks)
             break;
         FAIL_IF(r->event.type != YAML_SCALAR_EVENT, r->ctx, ACR_E_CONFIG,
                 "%s:%d:%d: %s: takes a list of plain values, not lists or mappings within it", HERE(r), v->path);
-        FAIL_IF(v->count == ITEMS, r->ctx, ACR_E_CONFIG, "%s:%d:%d: %s: has more than %d items", HERE(r), v->path, ITEMS);
+        FAIL_IF(v->count == ITEMS, r->ctx, ACR_E_CONFIG, "%s:%d:%d: %s: has more than %d items", HERE(r), v->path,
+                ITEMS);
         if (v->count == room) {
             room = room ? 2 * room : 8;
             const char **larger = acr__hold(r->ctx, blocks, (size_t)room * sizeof *larger);
@@ -123,8 +125,8 @@ static acr_status read_scalar(reader *r, acr__yaml_value *v, void **blocks)
     TRY(take_scalar(r, blocks, &item));
     v->quoted = r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     bool null = !v->quoted && (*item == '\0' || strcmp(item, "null") == 0 || strcmp(item, "~") == 0);
-    FAIL_IF(null, r->ctx, ACR_E_CONFIG, "%s:%d:%d: %s: has no value; give it one or leave the line out", r->name, v->line,
-            v->column, v->path);
+    FAIL_IF(null, r->ctx, ACR_E_CONFIG, "%s:%d:%d: %s: has no value; give it one or leave the line out", r->name,
+            v->line, v->column, v->path);
     v->count = 1;
     v->item = &item;
     return r->sink->value(r->sink->user, v);
@@ -186,12 +188,13 @@ static acr_status read_stream(reader *r)
     TRY(read_mapping(r));
     TRY(next(r)); /* the document's end */
     TRY(next(r));
-    FAIL_IF(r->event.type != YAML_STREAM_END_EVENT, r->ctx, ACR_E_CONFIG, "%s:%d:%d: a second document; a recipe is one",
-            HERE(r));
+    FAIL_IF(r->event.type != YAML_STREAM_END_EVENT, r->ctx, ACR_E_CONFIG,
+            "%s:%d:%d: a second document; a recipe is one", HERE(r));
     return ACR_OK;
 }
 
-acr_status acr__yaml_read(acr_context *ctx, const char *name, const char *text, size_t length, const acr__yaml_sink *sink)
+acr_status acr__yaml_read(acr_context *ctx, const char *name, const char *text, size_t length,
+                          const acr__yaml_sink *sink)
 {
     reader r = {.ctx = ctx, .name = name, .sink = sink};
     FAIL_IF(length > ACR__YAML_BYTES, ctx, ACR_E_CONFIG, "%s: has %zu bytes; a recipe has at most %d", name, length,

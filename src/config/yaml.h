@@ -25,6 +25,7 @@ typedef struct acr__yaml_sink {
 enum { ACR__YAML_BYTES = 1 << 20 }; /* a longer recipe is refused */
 
 /* ACR_E_CONFIG names name:line:column. An empty text is refused. */
-acr_status acr__yaml_read(acr_context *ctx, const char *name, const char *text, size_t length, const acr__yaml_sink *sink);
+acr_status acr__yaml_read(acr_context *ctx, const char *name, const char *text, size_t length,
+                          const acr__yaml_sink *sink);
 
 #endif

@@ -114,7 +114,8 @@ static inline void noted(const acr__config *cfg, const char *parts)
         if (all)
             return;
     }
-    fail_msg("no note of %d says %s; the first: %s", cfg->notes.count, parts, cfg->notes.count ? cfg->notes.item[0] : "");
+    fail_msg("no note of %d says %s; the first: %s", cfg->notes.count, parts,
+             cfg->notes.count ? cfg->notes.item[0] : "");
 }
 
 #endif

@@ -146,8 +146,10 @@ static void numbers(void **state)
     static const struct {
         const char *text;
         double value;
-    } good[] = {{"1e-5", 1e-5}, {"1E-5", 1e-5}, {".5", .5}, {"5.", 5}, {"+2", 2}, {"0.1", 0.1}, {"3", 3}, {"1e3", 1000}};
-    static const char *const bad[] = {"fast", "0x10", "nan", ".inf", "1e999", "1_000", "1,5", "-1", "1e", ".", "'1'", "1 2"};
+    } good[] = {{"1e-5", 1e-5}, {"1E-5", 1e-5}, {".5", .5}, {"5.", 5},
+                {"+2", 2},      {"0.1", 0.1},   {"3", 3},   {"1e3", 1000}};
+    static const char *const bad[] = {"fast", "0x10", "nan", ".inf", "1e999", "1_000",
+                                      "1,5",  "-1",   "1e",  ".",    "'1'",   "1 2"};
     char text[512];
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         snprintf(text, sizeof text, WHOLE "max_grad_norm: %s\n", good[i].text);
@@ -182,8 +184,9 @@ static void booleans_and_words(void **state)
     refuse(WHOLE "lr_scheduler_type: cosin\n", "cosin|constant, linear, cosine, wsd");
     refuse(WHOLE "dtype: bfloat16\n", "bfloat16 comes with language models; use float32");
     refuse(WHOLE "dtype: float16\n", "float32");
-    acr__config *c = load_text(WHOLE "max_grad_norm: off\nmemory_limit: none\nthreads: auto\nresume_from_checkpoint: auto\n"
-                                     "dtype: \"float32\"\n");
+    acr__config *c =
+        load_text(WHOLE "max_grad_norm: off\nmemory_limit: none\nthreads: auto\nresume_from_checkpoint: auto\n"
+                        "dtype: \"float32\"\n");
     assert_true(c->max_grad_norm == 0);
     assert_int_equal(c->memory_limit, 0);
     assert_int_equal(c->threads, 0);
@@ -197,8 +200,8 @@ static void sizes(void **state)
     static const struct {
         const char *text;
         int64_t value;
-    } good[] = {{"1048576", 1 << 20}, {"2048KiB", 2 << 20}, {"48MiB", 48 << 20}, {"1.5GiB", 3LL << 29}, {"1 GiB", 1 << 30},
-                {"2TiB", 2LL << 40}};
+    } good[] = {{"1048576", 1 << 20},  {"2048KiB", 2 << 20}, {"48MiB", 48 << 20},
+                {"1.5GiB", 3LL << 29}, {"1 GiB", 1 << 30},   {"2TiB", 2LL << 40}};
     static const char *const bad[] = {"48MB", "48M", "48", "MiB", "-1GiB", "1e99GiB", "much"};
     char text[512];
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -287,7 +290,8 @@ static void unused_keys(void **state)
     refuse(WHOLE "huber_delta: 2\n", "huber_delta|loss: mse");
     refuse(WHOLE "min_lr_ratio: 0.1\n", "min_lr_ratio|lr_scheduler_type: constant (the default)");
     refuse(WHOLE "lr_scheduler_type: cosine\ndecay_steps: 5\n", "decay_steps|wsd");
-    refuse(MODEL "data: {train: {format: normal, samples: 3, path: x}}\n" CHOICES BATCH LENGTH, "data.train.path|normal");
+    refuse(MODEL "data: {train: {format: normal, samples: 3, path: x}}\n" CHOICES BATCH LENGTH,
+           "data.train.path|normal");
     refuse(WHOLE "metric_for_best_model: loss\n", "metric_for_best_model|load_best_model_at_end");
     refuse_with(WHOLE, "--optimizer adamw --momentum 0.5", "--momentum|optimizer: adamw");
     refuse_with(WHOLE, "--huber_delta 2 --loss mae", "--huber_delta");
@@ -322,8 +326,9 @@ static void rules_of_sections(void **state)
     refuse(WHOLE "name: \"\"\n", "name|empty");
     refuse(MODEL DATA "loss: cross_entropy\noptimizer: sgd\nlearning_rate: 1\nclass_weights: [1, 2, 3]\n" BATCH LENGTH,
            "3 weights for 2");
-    acr__config *c = load_text("model: {type: mlp, layers: [4, 3, 3, 2], activation: [gelu_tanh, silu]}\n" DATA CHOICES BATCH
-                                   LENGTH "loss_reduction: sum_of_micro_batch_means\nmicro_batch_size: 5\n");
+    acr__config *c =
+        load_text("model: {type: mlp, layers: [4, 3, 3, 2], activation: [gelu_tanh, silu]}\n" DATA CHOICES BATCH LENGTH
+                  "loss_reduction: sum_of_micro_batch_means\nmicro_batch_size: 5\n");
     noted(c, "loss_reduction|depends on micro_batch_size");
     assert_int_equal(c->model_activation.item[0], ACR__ACT_GELU_TANH);
     assert_int_equal(c->model_activation.item[1], ACR__ACT_SILU);
@@ -397,7 +402,8 @@ static void layers_win_in_order(void **state)
 {
     (void)state;
     acr__config *c;
-    char variable[] = "ACCRUE_SEED=2", dotted[] = "ACCRUE_MODEL_DROPOUT=0.5", near[] = "ACCRUE_SEEED=2", bad[] = "ACCRUE_SEED=x";
+    char variable[] = "ACCRUE_SEED=2", dotted[] = "ACCRUE_MODEL_DROPOUT=0.5", near[] = "ACCRUE_SEEED=2",
+         bad[] = "ACCRUE_SEED=x";
     char isa[] = "ACCRUE_ISA=avx2", empty[] = "ACCRUE_SEED=", other[] = "ACCRUE_BUILD=/x";
     assert_int_equal(load_all(&c, WHOLE "seed: 1\n", strlen(WHOLE "seed: 1\n"), "--seed 3", variable), ACR_OK);
     assert_int_equal(c->seed, 3);
@@ -457,10 +463,11 @@ static void aliases_are_told(void **state)
 static void flags_are_understood(void **state)
 {
     (void)state;
-    acr__config *c = load_with(MODEL DATA "loss: mse\noptimizer: adamw\n",
-                               "--learning-rate=1e-4 --effective_batch_size 8 --max_steps=3 --set model.dropout=0.1 --memory-limit "
-                               "64MiB --model.layers 4,5,2 --no-data.shuffle --betas 0.5,0.6 --output_dir out "
-                               "--weight_decay_exclude [\"*.bias\",'b'] --lr_scheduler_type linear --min_lr_ratio 0.5");
+    acr__config *c =
+        load_with(MODEL DATA "loss: mse\noptimizer: adamw\n",
+                  "--learning-rate=1e-4 --effective_batch_size 8 --max_steps=3 --set model.dropout=0.1 --memory-limit "
+                  "64MiB --model.layers 4,5,2 --no-data.shuffle --betas 0.5,0.6 --output_dir out "
+                  "--weight_decay_exclude [\"*.bias\",'b'] --lr_scheduler_type linear --min_lr_ratio 0.5");
     char here[4096], path[4200];
     assert_non_null(getcwd(here, sizeof here));
     snprintf(path, sizeof path, "%s/out", here);
@@ -508,7 +515,8 @@ static void switches_and_positionals(void **state)
     assert_string_equal(f.positional[2], "--seed");
     assert_int_equal(f.count, 0);
     acr__flags_free(&f);
-    char *twice[] = {"--fit=1", "--fit=2"}, *valued[] = {"--no-special=1"}, *near[] = {"--ftt", "1"}, *lr[] = {"--lr", "1"};
+    char *twice[] = {"--fit=1", "--fit=2"}, *valued[] = {"--no-special=1"}, *near[] = {"--ftt", "1"},
+         *lr[] = {"--lr", "1"};
     assert_int_equal(acr__flags_parse(ctx, &f, 0, 2, switches, 2, twice), ACR_E_CONFIG);
     assert_non_null(strstr(acr_error(ctx), "twice"));
     acr__flags_free(&f);

@@ -51,8 +51,9 @@ static void same_hash(const char *a, const char *b, const char *words, bool same
 static void resolved_reproduces(void **state)
 {
     (void)state;
-    static const char *const recipes[] = {WHOLE, EVERYTHING, "model: {type: mlp, layers: [4, 2]}\n" DATA CHOICES BATCH LENGTH,
-                                          BASE "micro_batch_size: 5\ngradient_accumulation_steps: 4\nname: \"a \\\"b\\\\\"\n"};
+    static const char *const recipes[] = {
+        WHOLE, EVERYTHING, "model: {type: mlp, layers: [4, 2]}\n" DATA CHOICES BATCH LENGTH,
+        BASE "micro_batch_size: 5\ngradient_accumulation_steps: 4\nname: \"a \\\"b\\\\\"\n"};
     for (int i = 0; i < 4; i++) {
         acr__config *a = load_text(recipes[i]), *b = NULL;
         acr__config_opts none = {NULL, NULL, NULL};
@@ -77,7 +78,8 @@ static void resolved_reproduces(void **state)
     acr__config *c = load_text(EVERYTHING);
     const char *yaml;
     assert_int_equal(acr__config_yaml(c, &yaml), ACR_OK);
-    assert_non_null(strstr(yaml, "data:\n  train:\n    format: safetensors\n    path: \"/folder/d\"\n    input: \"x\"\n"));
+    assert_non_null(
+        strstr(yaml, "data:\n  train:\n    format: safetensors\n    path: \"/folder/d\"\n    input: \"x\"\n"));
     assert_non_null(strstr(yaml, "  eval:\n    format: normal\n    samples: 9\n"));
     assert_non_null(strstr(yaml, "  scale: 0.1\n"));
     assert_non_null(strstr(yaml, "\nclass_weights: [1, 0.3333333333333333]\n"));
@@ -118,8 +120,10 @@ static void files_are_found_from_the_recipe(void **state)
     snprintf(path, sizeof path, "%s/my.run.yaml", folder);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
-    fputs("model: {type: mlp, layers: [4, 2]}\ndata: {train: {format: idx, input: x.gz, target: ~/y.gz}}\n" CHOICES LENGTH BATCH,
-          f);
+    fputs(
+        "model: {type: mlp, layers: [4, 2]}\ndata: {train: {format: idx, input: x.gz, target: ~/y.gz}}\n" CHOICES LENGTH
+            BATCH,
+        f);
     fclose(f);
     acr__config *c;
     acr__config_opts opts = {path, NULL, NULL};
@@ -144,7 +148,8 @@ static void the_hash_is_the_identity(void **state)
     (void)state;
     same_hash(WHOLE, WHOLE, "", true);
     same_hash(WHOLE, WHOLE "weight_decay: 0\nmodel.activation: relu\n", "", true);
-    same_hash(WHOLE, WHOLE, "--micro_batch_size 3 --threads 2 --memory_limit 64MiB --max_steps 9 --name x --save_steps 1", true);
+    same_hash(WHOLE, WHOLE,
+              "--micro_batch_size 3 --threads 2 --memory_limit 64MiB --max_steps 9 --name x --save_steps 1", true);
     same_hash(WHOLE, WHOLE, "--seed 1", false);
     same_hash(WHOLE, WHOLE, "--learning_rate 0.2", false);
     same_hash(WHOLE, WHOLE, "--effective_batch_size 11", false);
@@ -185,8 +190,8 @@ static void resuming(void **state)
     compare_is(WHOLE, "--model.layers 4,9,2", ACR_E_DATA, "model.layers|4,3,2|4,9,2");
     compare_is(WHOLE, "--num_train_epochs 2", ACR_OK, "num_train_epochs: 1 in the checkpoint, 2 now");
     compare_is(WHOLE "lr_scheduler_type: cosine\n", "--max_steps 9", ACR_OK, "max_steps: auto|9|schedule");
-    compare_is(WHOLE "loss_reduction: mean_of_micro_batches\nmicro_batch_size: 5\n", "--micro_batch_size 2", ACR_E_CONFIG,
-               "micro_batch_size|5|2");
+    compare_is(WHOLE "loss_reduction: mean_of_micro_batches\nmicro_batch_size: 5\n", "--micro_batch_size 2",
+               ACR_E_CONFIG, "micro_batch_size|5|2");
     acr__config *c = load_text(WHOLE);
     acr__texts changes;
     /* An option an older version did not have counts as its default. */
@@ -260,7 +265,8 @@ static void the_table_is_sound(void **state)
             snprintf(name, sizeof name, "%.*s", (int)(colon - o->needs), o->needs);
             int chooser = acr__option_find(name, NULL);
             assert_true(chooser >= 0);
-            const char *list = acr__option_get(chooser)->type == ACR__BOOL ? "true|false" : acr__option_get(chooser)->values;
+            const char *list =
+                acr__option_get(chooser)->type == ACR__BOOL ? "true|false" : acr__option_get(chooser)->values;
             for (int k = 0; (alias = acr__word(colon + 1, k, &n)) != NULL; k++)
                 assert_true(acr__word_find(list, alias, (size_t)n) >= 0);
         }
@@ -288,7 +294,8 @@ static void help_for_eval(FILE *f)
 
 static void help_for_train(FILE *f)
 {
-    static const acr__switch fit = {"fit", "SIZES", "a list of limits, each with the micro-batch and the time that it would mean"};
+    static const acr__switch fit = {"fit", "SIZES",
+                                    "a list of limits, each with the micro-batch and the time that it would mean"};
     acr__switches_print_help(f, 1, &fit);
     acr__options_print_help(f, ACR__FOR_TRAIN);
 }
