@@ -3,11 +3,12 @@
  * changes no bit of it. */
 #include "accum/trainer.h"
 #include "base/context.h"
+#include "base/fpenv.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
-acr_status acr_evaluate(acr_trainer *t, const acr_source *source, int64_t samples, acr_eval *out)
+static ACR_APART acr_status evaluate(acr_trainer *t, const acr_source *source, int64_t samples, acr_eval *out)
 {
     FAIL_IF(t->g->loss == ACR_NONE, t->ctx, ACR_E_STATE, "the graph has no loss to evaluate");
     FAIL_IF(t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward is due after acr_window_forward");
@@ -34,6 +35,13 @@ acr_status acr_evaluate(acr_trainer *t, const acr_source *source, int64_t sample
     out->accuracy = has_accuracy && W != 0 ? acr__sum_value(&right) / W : NAN;
     out->samples = samples;
     return ACR_OK;
+}
+
+acr_status acr_evaluate(acr_trainer *t, const acr_source *source, int64_t samples, acr_eval *out)
+{
+    acr_status status;
+    ACR_IN_CANON(status, evaluate(t, source, samples, out));
+    return status;
 }
 
 acr_status acr_predict(acr_trainer *t, const acr_batch *batch, const char *name, float *out)

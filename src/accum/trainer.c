@@ -2,6 +2,7 @@
  * parameters and state in and out in canonical layout. */
 #include "accum/trainer.h"
 #include "base/context.h"
+#include "base/fpenv.h"
 #include "base/philox.h"
 #include <math.h>
 #include <string.h>
@@ -138,7 +139,7 @@ static void mark_outputs(acr_trainer *t)
     }
 }
 
-static acr_status fill(acr_trainer *t)
+static ACR_APART acr_status fill(acr_trainer *t)
 {
     acr_plan *p = t->plan;
     acr_graph *g = t->g;
@@ -181,7 +182,8 @@ acr_status acr_trainer_create(acr_trainer **out, acr_plan *plan, const acr_train
     t->plan = plan;
     t->g = plan->g;
     t->opts = opts ? *opts : defaults;
-    acr_status status = fill(t);
+    acr_status status;
+    ACR_IN_CANON(status, fill(t));
     if (status != ACR_OK)
         acr_trainer_destroy(t);
     else
@@ -214,13 +216,23 @@ static acr_status check_range(const acr_trainer *t, int param, int64_t first, in
     return ACR_OK;
 }
 
-static void copy_out(const acr_trainer *t, int buffer, int64_t first, int64_t n, float *out)
+/* The reference's doubles to floats: a conversion rounds, so not in the caller's mode. */
+static ACR_APART acr_status narrow(const double *p, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (float)p[i];
+    return ACR_OK;
+}
+
+static acr_status copy_out(const acr_trainer *t, int buffer, int64_t first, int64_t n, float *out)
 {
     const char *p = memory_of(t, buffer);
-    for (int64_t i = 0; t->g->reference && i < n; i++)
-        out[i] = (float)((const double *)(const void *)p)[first + i];
-    if (!t->g->reference)
+    acr_status status = ACR_OK;
+    if (t->g->reference)
+        ACR_IN_CANON(status, narrow((const double *)(const void *)p + first, n, out));
+    else
         memcpy(out, p + first * (int64_t)sizeof(float), (size_t)n * sizeof(float));
+    return status;
 }
 
 static void copy_in(acr_trainer *t, int buffer, int64_t first, int64_t n, const float *in)
@@ -235,8 +247,7 @@ static void copy_in(acr_trainer *t, int buffer, int64_t first, int64_t n, const 
 acr_status acr_param_read(acr_trainer *t, int param, int64_t first, int64_t n, float *out)
 {
     TRY(check_range(t, param, first, n));
-    copy_out(t, t->plan->param_places[param].value, first, n, out);
-    return ACR_OK;
+    return copy_out(t, t->plan->param_places[param].value, first, n, out);
 }
 
 acr_status acr_param_write(acr_trainer *t, int param, int64_t first, int64_t n, const float *in)
@@ -257,7 +268,7 @@ int acr_param_trainable(const acr_trainer *t, int param)
     return 0;
 }
 
-acr_status acr_gradient_read(acr_trainer *t, int param, int64_t first, int64_t n, double *out)
+static ACR_APART acr_status read_gradient(acr_trainer *t, int param, int64_t first, int64_t n, double *out)
 {
     TRY(check_range(t, param, first, n));
     FAIL_IF(!t->open, t->ctx, ACR_E_STATE, "acr_gradient_read: no window is open");
@@ -269,6 +280,13 @@ acr_status acr_gradient_read(acr_trainer *t, int param, int64_t first, int64_t n
             return ACR_OK;
         }
     return acr__fail(t->ctx, ACR_E_ARGUMENT, "'%s' is not trained and has no gradient", t->g->params[param].name);
+}
+
+acr_status acr_gradient_read(acr_trainer *t, int param, int64_t first, int64_t n, double *out)
+{
+    acr_status status;
+    ACR_IN_CANON(status, read_gradient(t, param, first, n, out));
+    return status;
 }
 
 const acr_graph *acr_trainer_graph(const acr_trainer *t) { return t->g; }
@@ -295,8 +313,7 @@ static acr_status check_state(const acr_trainer *t, int param, int slot, int64_t
 acr_status acr_state_read(acr_trainer *t, int param, int slot, int64_t first, int64_t n, float *out)
 {
     TRY(check_state(t, param, slot, first, n));
-    copy_out(t, t->plan->param_places[param].state[slot], first, n, out);
-    return ACR_OK;
+    return copy_out(t, t->plan->param_places[param].state[slot], first, n, out);
 }
 
 acr_status acr_state_write(acr_trainer *t, int param, int slot, int64_t first, int64_t n, const float *in)

@@ -2,6 +2,7 @@
  * arithmetic of its micro-batches micro.c's, of its close close.c's. */
 #include "accum/trainer.h"
 #include "base/context.h"
+#include "base/fpenv.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -43,7 +44,7 @@ static acr_status check_rows(const acr_trainer *t, int64_t n)
     return ACR_OK;
 }
 
-acr_status acr_window_pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n)
+static ACR_APART acr_status pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n)
 {
     TRY(check_rows(t, n));
     FAIL_IF(t->g->loss == ACR_NONE, t->ctx, ACR_E_STATE,
@@ -63,6 +64,13 @@ acr_status acr_window_pull(acr_trainer *t, const acr_source *source, int64_t win
         }
     }
     return ACR_OK;
+}
+
+acr_status acr_window_pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n)
+{
+    acr_status status;
+    ACR_IN_CANON(status, pull(t, source, window, first, n));
+    return status;
 }
 
 acr_status acr_window_add(acr_trainer *t, const acr_batch *batch)
@@ -100,7 +108,7 @@ static void tick(acr_trainer *t, const acr_report *r)
     }
 }
 
-acr_status acr_window_close(acr_trainer *t, acr_report *report)
+static ACR_APART acr_status close_window(acr_trainer *t, acr_report *report)
 {
     TRY(check_rows(t, 0));
     acr__stage_flush(t);
@@ -128,6 +136,13 @@ acr_status acr_window_close(acr_trainer *t, acr_report *report)
     return ACR_OK;
 }
 
+acr_status acr_window_close(acr_trainer *t, acr_report *report)
+{
+    acr_status status;
+    ACR_IN_CANON(status, close_window(t, report));
+    return status;
+}
+
 /* ---- an external loss ---- */
 
 static acr_node output_node(const acr_trainer *t, const char *name)
@@ -147,6 +162,8 @@ acr_status acr_window_forward(acr_trainer *t, const acr_batch *batch)
     FAIL_IF(batch->samples < 1 || batch->samples > t->plan->opts.micro_batch, t->ctx, ACR_E_ARGUMENT,
             "the batch has %lld samples, from 1 to the micro-batch of %lld are allowed", (long long)batch->samples,
             (long long)t->plan->opts.micro_batch);
+    FAIL_IF(t->opts.reduction >= ACR_MEAN_OF_MICRO_BATCHES, t->ctx, ACR_E_STATE,
+            "an external loss knows the reductions mean and sum; divide by the micro-batch's weight yourself and use sum");
     acr__push push = {t, batch};
     acr_source source = acr__push_source(&push);
     acr__stage_reserve(t, batch->samples);
@@ -155,7 +172,7 @@ acr_status acr_window_forward(acr_trainer *t, const acr_batch *batch)
     return ACR_OK;
 }
 
-acr_status acr_output_read(acr_trainer *t, const char *name, int64_t first_row, int64_t rows, float *out)
+static ACR_APART acr_status read_output(acr_trainer *t, const char *name, int64_t first_row, int64_t rows, float *out)
 {
     acr_node node = output_node(t, name);
     if (node == ACR_NONE)
@@ -174,6 +191,13 @@ acr_status acr_output_read(acr_trainer *t, const char *name, int64_t first_row, 
     return ACR_OK;
 }
 
+acr_status acr_output_read(acr_trainer *t, const char *name, int64_t first_row, int64_t rows, float *out)
+{
+    acr_status status;
+    ACR_IN_CANON(status, read_output(t, name, first_row, rows, out));
+    return status;
+}
+
 static void write_gradient(const acr_trainer *t, const acr__exec *e, const float *gradient, const float *weight)
 {
     char *p = acr__rows_at(&t->run, &e->dout, e->domain);
@@ -188,8 +212,8 @@ static void write_gradient(const acr_trainer *t, const acr__exec *e, const float
         }
 }
 
-acr_status acr_window_backward(acr_trainer *t, const char *name, const float *gradient, const float *weight,
-                               const float *loss)
+static ACR_APART acr_status backward(acr_trainer *t, const char *name, const float *gradient, const float *weight,
+                                     const float *loss)
 {
     acr_node node = output_node(t, name);
     if (node == ACR_NONE)
@@ -210,4 +234,12 @@ acr_status acr_window_backward(acr_trainer *t, const char *name, const float *gr
     acr__micro_backward(t);
     t->awaiting = false;
     return ACR_OK;
+}
+
+acr_status acr_window_backward(acr_trainer *t, const char *name, const float *gradient, const float *weight,
+                               const float *loss)
+{
+    acr_status status;
+    ACR_IN_CANON(status, backward(t, name, gradient, weight, loss));
+    return status;
 }

@@ -9,7 +9,8 @@
  *     acr__fp_leave(saved);
  *
  * A compiler may move arithmetic over the write of the control register, so the
- * arithmetic must be in a function that is not inlined between the two. */
+ * arithmetic must be in a function that is not inlined between the two: mark it
+ * ACR_APART. ACR_IN_CANON does all of this for one call that gives a value. */
 #ifndef ACR_FPENV_H
 #define ACR_FPENV_H
 
@@ -44,6 +45,15 @@ static inline void acr__fp_set(acr__fp value) { __asm__ volatile("msr fpcr, %0" 
 #else
 #error "fpenv.h: the control register of this processor is not known here"
 #endif
+
+#define ACR_APART __attribute__((noinline))
+#define ACR_IN_CANON(result, call)   \
+    do {                             \
+        acr__fp fp_saved_;           \
+        acr__fp_enter(&fp_saved_);   \
+        (result) = (call);           \
+        acr__fp_leave(fp_saved_);    \
+    } while (0)
 
 /* Writes are skipped where nothing changes: they stall the pipeline. */
 static inline void acr__fp_enter(acr__fp *saved)

@@ -9,6 +9,7 @@
  * warm-up nor, with m = 0, the last. Past U the factor stays at m, where a run is
  * extended beyond its schedule. A pure function: resuming needs no state. */
 #include "optim/schedule.h"
+#include "base/fpenv.h"
 #include "base/functions.h"
 #include <math.h>
 
@@ -40,12 +41,19 @@ static double progress(const acr_trainer_opts *o, int64_t u)
     return u >= o->total_steps ? 1.0 : (double)(u - first + 1) / (double)(updates + 1);
 }
 
-double acr_learning_rate(const acr_trainer_opts *opts, int64_t update)
+static ACR_APART double rate(const acr_trainer_opts *opts, int64_t update)
 {
     if (update < opts->warmup_steps)
         return opts->learning_rate * ((double)(update + 1) / (double)opts->warmup_steps);
     double p = progress(opts, update);
     return p > 0.0 ? opts->learning_rate * fall(opts->schedule, p, opts->min_lr_ratio) : opts->learning_rate;
+}
+
+double acr_learning_rate(const acr_trainer_opts *opts, int64_t update)
+{
+    double r;
+    ACR_IN_CANON(r, rate(opts, update));
+    return r;
 }
 
 static const char *schedule_name(acr_schedule s)
