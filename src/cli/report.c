@@ -233,10 +233,12 @@ static void put_record(FILE *f, const char *folder)
 {
     char path[4400];
     snprintf(path, sizeof path, "%s/run.json", folder);
-    json_t *record = json_load_file(path, 0, NULL), *value;
+    json_t *file = json_load_file(path, 0, NULL), *record = json_object_get(file, "record"), *value;
     const char *key;
-    if (!record)
+    if (!record) {
+        json_decref(file);
         return;
+    }
     fprintf(f, "<h2>Result</h2>\n<table>\n");
     json_object_foreach(record, key, value) {
         if (json_is_object(value) || json_is_array(value))
@@ -248,7 +250,7 @@ static void put_record(FILE *f, const char *folder)
         fprintf(f, "</td></tr>\n");
     }
     fprintf(f, "</table>\n");
-    json_decref(record);
+    json_decref(file);
 }
 
 static void put_recipe(FILE *f, const char *folder)
