@@ -23,7 +23,7 @@ typedef struct series {
 typedef struct chart {
     const char *title;
     int first, count; /* series */
-    bool log_scale;
+    enum { PLAIN, LOG, FROM_ZERO } scale;
 } chart;
 
 enum { SERIES = 7 };
@@ -37,8 +37,12 @@ static const series blank[SERIES] = {
     {"peak_rss_bytes", "high-water mark, MiB", "#4b5563", {0}, {0}},
 };
 static const chart charts[] = {
-    {"Loss", 0, 2, false},     {"Accuracy", 2, 1, false}, {"Learning rate", 3, 1, false}, {"Gradient norm", 4, 1, true},
-    {"Samples a second", 5, 1, false}, {"Memory of the process, MiB", 6, 1, false},
+    {"Loss", 0, 2, PLAIN},
+    {"Accuracy", 2, 1, PLAIN},
+    {"Learning rate", 3, 1, FROM_ZERO},
+    {"Gradient norm", 4, 1, LOG},
+    {"Samples a second", 5, 1, FROM_ZERO},
+    {"Memory of the process, MiB", 6, 1, FROM_ZERO},
 };
 
 static void put_text(FILE *f, const char *s)
@@ -106,7 +110,7 @@ static void add_line(void *user, json_t *line)
 
 /* ---- drawing ---- */
 
-static bool bounds(const series *s, int count, bool log_scale, double *low, double *high)
+static bool bounds(const series *s, int count, int scale, double *low, double *high)
 {
     *low = INFINITY;
     *high = -INFINITY;
@@ -114,7 +118,7 @@ static bool bounds(const series *s, int count, bool log_scale, double *low, doub
         for (int b = 0; b < BUCKETS; b++)
             if (s[i].count[b]) {
                 double v = s[i].sum[b] / (double)s[i].count[b];
-                if (log_scale && !(v > 0))
+                if (scale == LOG && !(v > 0))
                     continue;
                 *low = fmin(*low, v);
                 *high = fmax(*high, v);
@@ -122,11 +126,12 @@ static bool bounds(const series *s, int count, bool log_scale, double *low, doub
     if (!(*low <= *high))
         return false;
     double room = *high > *low ? (*high - *low) * 0.06 : fmax(fabs(*high) * 0.1, 1e-9);
-    if (log_scale) {
+    if (scale == LOG) {
         *low /= 1.15;
         *high *= 1.15;
     } else {
-        *low = *low >= 0 && *low - room < 0 ? 0 : *low - room;
+        bool zero = scale == FROM_ZERO || (*low >= 0 && *low - room < 0);
+        *low = zero ? fmin(*low, 0) : *low - room;
         *high += room;
     }
     return true;
@@ -138,14 +143,21 @@ static double height_of(double v, double low, double high, bool log_scale)
     return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);
 }
 
+/* Enough to tell five steps of an axis apart. */
+static int decimals(double high)
+{
+    int n = high > 0 ? 2 - (int)floor(log10(high)) : 2;
+    return n < 0 ? 0 : n > 6 ? 6 : n;
+}
+
 static void draw_axes(FILE *f, double low, double high, bool log_scale, int64_t last)
 {
     for (int i = 0; i <= 4; i++) {
         double v = log_scale ? low * pow(high / low, i / 4.0) : low + (high - low) * i / 4;
         double y = height_of(v, low, high, log_scale);
         fprintf(f, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n",
-                LEFT, WIDTH - RIGHT, y, y, LEFT - 6, y + 4, v);
+                "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.*f</text>\n",
+                LEFT, WIDTH - RIGHT, y, y, LEFT - 6, y + 4, decimals(high), v);
     }
     for (int i = 0; i <= 4; i++) {
         double x = LEFT + (WIDTH - LEFT - RIGHT) * i / 4.0;
@@ -177,15 +189,16 @@ static void draw_chart(FILE *f, const chart *c, const series *all, int64_t last)
 {
     double low, high;
     const series *s = all + c->first;
-    if (!bounds(s, c->count, c->log_scale, &low, &high))
+    bool log_scale = c->scale == LOG;
+    if (!bounds(s, c->count, c->scale, &low, &high))
         return;
     fprintf(f, "<figure><figcaption>%s", c->title);
     for (int i = 0; i < c->count && c->count > 1; i++)
         fprintf(f, " <span style=\"color:%s\">&#9632; %s</span>", s[i].color, s[i].label);
     fprintf(f, "</figcaption>\n<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s by update\">\n", WIDTH, HEIGHT, c->title);
-    draw_axes(f, low, high, c->log_scale, last);
+    draw_axes(f, low, high, log_scale, last);
     for (int i = 0; i < c->count; i++)
-        draw_series(f, &s[i], low, high, c->log_scale);
+        draw_series(f, &s[i], low, high, log_scale);
     fprintf(f, "</svg></figure>\n");
 }
 
