@@ -5,6 +5,7 @@
 #include "base/shuffle.h"
 #include "cli/memory.h"
 #include "model/mlp.h"
+#include "optim/update.h"
 
 #include <accrue/accrue_io.h>
 #include <stdlib.h>
@@ -181,6 +182,20 @@ static acr_status make_graph(acr__setup *s)
     return ACR_OK;
 }
 
+/* A run that ends within its warm-up, as a first look at a recipe does, never
+ * sees the fall: its length does not enter any learning rate. */
+static acr_status check_schedule(acr__setup *s)
+{
+    acr_trainer_opts *o = &s->trainer_opts;
+    if (o->schedule != ACR_CONSTANT && o->warmup_steps > o->total_steps) {
+        acr__warn(s->cli, "the run's %lld updates are all warm-up (warmup_steps is %lld)", (long long)o->total_steps,
+                  (long long)o->warmup_steps);
+        o->total_steps = o->warmup_steps;
+        o->decay_steps = 0;
+    }
+    return acr__update_check(s->ctx, o, (acr_optimizer)s->cfg->optimizer);
+}
+
 static acr_status begin(acr__setup *s)
 {
     acr__config *cfg = s->cfg;
@@ -191,7 +206,8 @@ static acr_status begin(acr__setup *s)
     acr_status status = acr__config_windows(cfg, s->train_info.samples, &s->per_epoch, &s->windows);
     if (status == ACR_OK)
         status = acr__config_trainer_opts(cfg, s->train_info.samples, &s->trainer_opts);
-    return status == ACR_OK ? status : acr__fail(s->ctx, status, "%s", acr_error(cfg->ctx));
+    FAIL_IF(status != ACR_OK, s->ctx, status, "%s", acr_error(cfg->ctx));
+    return check_schedule(s);
 }
 
 acr_status acr__setup_begin(acr__setup *s, acr__cli *cli, acr__config *cfg, const char *isa, int threads)
