@@ -152,8 +152,6 @@ acr_status acr__train_run_finish(acr__train_run *r, char **record)
     r->s->trainer = NULL;
     TRY(make_record(r, &out, record));
     TRY(acr__run_record_write(r->folder, *record));
-#ifdef ACR_HAVE_REPORT
     TRY(acr__report_write(r->s->ctx, r->folder->path));
-#endif
     return ACR_OK;
 }
