@@ -19,14 +19,15 @@ enum { PANEL = 8, ROWS = 4, DEPTH = 256 };
  * per step. The build for baseline x86-64 would otherwise always call libm. */
 #if defined(__x86_64__) && !defined(__FMA__)
 #define ACR_TRY_FMA 1
-#define FLATTEN inline __attribute__((always_inline))
+#define FLATTEN     inline __attribute__((always_inline))
 #else
 #define FLATTEN inline
 #endif
 
 /* c[i][j] = chain over p of a[i][p] * b[p][j] from what c holds; b is a panel.
  * Columns past `columns` are other elements and are not stored. */
-static FLATTEN void tile(int rows, int64_t columns, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, real *c, int64_t c_row)
+static FLATTEN void tile(int rows, int64_t columns, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                         const real *b, real *c, int64_t c_row)
 {
     real acc[ROWS][PANEL] = {{0}};
     for (int i = 0; i < rows; i++)
@@ -63,12 +64,15 @@ static FLATTEN void panel_product(const acr_gemm *g, int64_t j0)
         if (g->packed)
             panel = (const real *)g->packed + j0 * g->k + p0 * PANEL;
         else
-            pack_panel(columns, depth, (const real *)g->b + p0 * g->b_row + j0 * g->b_col, g->b_row, g->b_col, g->scratch);
+            pack_panel(columns, depth, (const real *)g->b + p0 * g->b_row + j0 * g->b_col, g->b_row, g->b_col,
+                       g->scratch);
         int64_t i = 0;
         for (; i + ROWS <= g->m; i += ROWS)
-            tile(ROWS, columns, depth, a + i * g->a_row + p0 * g->a_col, g->a_row, g->a_col, panel, c + i * g->c_row, g->c_row);
+            tile(ROWS, columns, depth, a + i * g->a_row + p0 * g->a_col, g->a_row, g->a_col, panel, c + i * g->c_row,
+                 g->c_row);
         for (; i < g->m; i++)
-            tile(1, columns, depth, a + i * g->a_row + p0 * g->a_col, g->a_row, g->a_col, panel, c + i * g->c_row, g->c_row);
+            tile(1, columns, depth, a + i * g->a_row + p0 * g->a_col, g->a_row, g->a_col, panel, c + i * g->c_row,
+                 g->c_row);
     }
 }
 
@@ -101,11 +105,13 @@ static void gemm(const acr_gemm *g)
 static void pack_b(int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col, void *out)
 {
     for (int64_t j0 = 0; j0 < n; j0 += PANEL)
-        pack_panel(n - j0 < PANEL ? n - j0 : PANEL, k, (const real *)b + j0 * b_col, b_row, b_col, (real *)out + j0 * k);
+        pack_panel(n - j0 < PANEL ? n - j0 : PANEL, k, (const real *)b + j0 * b_col, b_row, b_col,
+                   (real *)out + j0 * k);
 }
 
 /* -- elementwise ---------------------------------------------------------- */
-static void unary(enum acr_unary f, float param, int64_t rows, int64_t cols, const void *vx, int64_t ldx, void *vy, int64_t ldy)
+static void unary(enum acr_unary f, float param, int64_t rows, int64_t cols, const void *vx, int64_t ldx, void *vy,
+                  int64_t ldy)
 {
     const real *x = vx;
     real *y = vy;
@@ -114,7 +120,8 @@ static void unary(enum acr_unary f, float param, int64_t rows, int64_t cols, con
             y[r * ldy + j] = r_unary(f, param, x[r * ldx + j]);
 }
 
-static void unary_back(enum acr_unary f, float param, int64_t rows, int64_t cols, const void *vdy, int64_t lddy, const void *vs, int64_t lds, void *vdx, int64_t lddx, bool add)
+static void unary_back(enum acr_unary f, float param, int64_t rows, int64_t cols, const void *vdy, int64_t lddy,
+                       const void *vs, int64_t lds, void *vdx, int64_t lddx, bool add)
 {
     const real *dy = vdy, *s = vs;
     real *dx = vdx;
@@ -134,7 +141,8 @@ static void copy(int64_t rows, int64_t cols, const void *vsrc, int64_t lds, void
             dst[r * ldd + j] = add ? dst[r * ldd + j] + src[r * lds + j] : src[r * lds + j];
 }
 
-static void add_matrix(int64_t rows, int64_t cols, const void *va, int64_t lda, const void *vb, int64_t ldb, void *vy, int64_t ldy)
+static void add_matrix(int64_t rows, int64_t cols, const void *va, int64_t lda, const void *vb, int64_t ldb, void *vy,
+                       int64_t ldy)
 {
     const real *a = va, *b = vb;
     real *y = vy;
@@ -143,7 +151,8 @@ static void add_matrix(int64_t rows, int64_t cols, const void *va, int64_t lda, 
             y[r * ldy + j] = a[r * lda + j] + b[r * ldb + j];
 }
 
-static void mul_matrix(int64_t rows, int64_t cols, const void *va, int64_t lda, const void *vb, int64_t ldb, void *vy, int64_t ldy, bool add)
+static void mul_matrix(int64_t rows, int64_t cols, const void *va, int64_t lda, const void *vb, int64_t ldb, void *vy,
+                       int64_t ldy, bool add)
 {
     const real *a = va, *b = vb;
     real *y = vy;
@@ -160,7 +169,8 @@ static void add_row(int64_t rows, int64_t cols, const void *vx, int64_t ldx, con
 }
 
 /* A block of four elements shares one counter; both ends may be cut. */
-static void dropout(int64_t cols, const void *vx, void *vy, bool add, uint32_t threshold, float scale, uint64_t seed, uint32_t window, uint32_t op, uint32_t place, int64_t element0)
+static void dropout(int64_t cols, const void *vx, void *vy, bool add, uint32_t threshold, float scale, uint64_t seed,
+                    uint32_t window, uint32_t op, uint32_t place, int64_t element0)
 {
     const real *x = vx;
     real *y = vy;
@@ -197,7 +207,8 @@ static void gather(int64_t rows, int64_t cols, const int32_t *id, const void *ta
         copy(1, cols, (const real *)table + id[r] * ldt, 0, (real *)y + r * ldy, 0, false);
 }
 
-static void scatter_add(int64_t rows, int64_t cols, const int32_t *id, const void *dy, int64_t lddy, void *acc, int64_t lda)
+static void scatter_add(int64_t rows, int64_t cols, const int32_t *id, const void *dy, int64_t lddy, void *acc,
+                        int64_t lda)
 {
     for (int64_t r = 0; r < rows; r++)
         copy(1, cols, (const real *)dy + r * lddy, 0, (real *)acc + id[r] * lda, 0, true);

@@ -10,7 +10,8 @@
  * Invariant: a row's numbers depend on that row alone. */
 #include "kernel/ref_rows.h"
 
-void ACR_REF(norm)(bool rms, int64_t rows, int64_t cols, const void *vx, int64_t ldx, const void *vgamma, const void *vbeta, float eps, void *vy, int64_t ldy, void *vstats)
+void ACR_REF(norm)(bool rms, int64_t rows, int64_t cols, const void *vx, int64_t ldx, const void *vgamma,
+                   const void *vbeta, float eps, void *vy, int64_t ldy, void *vstats)
 {
     const real *gamma = vgamma, *beta = vbeta;
     for (int64_t r = 0; r < rows; r++) {
@@ -35,7 +36,8 @@ void ACR_REF(norm)(bool rms, int64_t rows, int64_t cols, const void *vx, int64_t
     }
 }
 
-void ACR_REF(norm_back)(bool rms, int64_t rows, int64_t cols, const void *vdy, int64_t lddy, const void *vx, int64_t ldx, const void *vstats, const void *vgamma, void *vdx, int64_t lddx, bool add)
+void ACR_REF(norm_back)(bool rms, int64_t rows, int64_t cols, const void *vdy, int64_t lddy, const void *vx,
+                        int64_t ldx, const void *vstats, const void *vgamma, void *vdx, int64_t lddx, bool add)
 {
     const real *gamma = vgamma;
     for (int64_t r = 0; r < rows; r++) {
@@ -57,7 +59,8 @@ void ACR_REF(norm_back)(bool rms, int64_t rows, int64_t cols, const void *vdy, i
     }
 }
 
-void ACR_REF(norm_back_param)(bool rms, int64_t rows, int64_t cols, const void *vdy, int64_t lddy, const void *vx, int64_t ldx, const void *vstats, void *vdgamma, void *vdbeta)
+void ACR_REF(norm_back_param)(bool rms, int64_t rows, int64_t cols, const void *vdy, int64_t lddy, const void *vx,
+                              int64_t ldx, const void *vstats, void *vdgamma, void *vdbeta)
 {
     (void)rms; /* stats holds its mean of 0 */
     real *dgamma = vdgamma, *dbeta = vdbeta;
@@ -87,7 +90,8 @@ void ACR_REF(softmax)(int64_t rows, int64_t cols, const void *vx, int64_t ldx, v
     }
 }
 
-void ACR_REF(softmax_back)(int64_t rows, int64_t cols, const void *vdy, int64_t lddy, const void *vy, int64_t ldy, void *vdx, int64_t lddx, bool add)
+void ACR_REF(softmax_back)(int64_t rows, int64_t cols, const void *vdy, int64_t lddy, const void *vy, int64_t ldy,
+                           void *vdx, int64_t lddx, bool add)
 {
     for (int64_t r = 0; r < rows; r++) {
         const real *dy = (const real *)vdy + r * lddy, *y = (const real *)vy + r * ldy;

@@ -172,8 +172,8 @@ static void test_dropout_in_pieces(void **state)
     for (int i = 0; (k = acr__kernels_runnable(i)) != NULL; i++)
         for (int64_t step = 1; step < N; step = step * 2 + 1) {
             for (int64_t e = 0; e < N; e += step)
-                k->dropout(e + step < N ? step : N - e, given.x + e, piece + e, false, UINT32_C(1) << 30, 1.5f, 11, 2, 3,
-                           4, e);
+                k->dropout(e + step < N ? step : N - e, given.x + e, piece + e, false, UINT32_C(1) << 30, 1.5f, 11, 2,
+                           3, 4, e);
             assert_memory_equal(whole_row, piece, sizeof piece);
         }
 }

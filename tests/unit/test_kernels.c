@@ -163,7 +163,10 @@ static void run_close_leaf(const acr_kernels *k, const shape *s, const buffers *
     b->d0[0] = k->close_leaf(s->rows * s->cols, b->x, s->variant ? 3.0 : 4096.0, b->o0);
 }
 
-static void run_join(const acr_kernels *k, const shape *s, const buffers *b) { k->join(s->rows * s->cols, b->x, b->o0); }
+static void run_join(const acr_kernels *k, const shape *s, const buffers *b)
+{
+    k->join(s->rows * s->cols, b->x, b->o0);
+}
 
 static void run_sgd(const acr_kernels *k, const shape *s, const buffers *b)
 {

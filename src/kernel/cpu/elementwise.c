@@ -122,39 +122,37 @@ void ACR_CPU(add_row)(int64_t rows, int64_t cols, const void *x, int64_t ldx, co
 }
 
 /* -- dropout -------------------------------------------------------------
- * The words of sixteen counters at once, in element order. Plain C over sixteen
- * lanes: integers have one result however they are compiled. */
-enum { COUNTERS = 16, WORDS = 4 * COUNTERS };
+ * Philox4x32-10 (base/philox.h) of sixteen counters at once, their words in the
+ * order of the elements. */
+enum { WORDS = 64 };
 
 static void philox_words(uint32_t window, uint32_t op, uint32_t place, uint32_t block, uint64_t seed,
                          uint32_t out[WORDS])
 {
-    uint32_t c0[COUNTERS], c1[COUNTERS], c2[COUNTERS], c3[COUNTERS];
+    static const uint32_t lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vi c0[VQ], c1[VQ], c2[VQ], c3[VQ];
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    for (int i = 0; i < COUNTERS; i++) {
-        c0[i] = window;
-        c1[i] = op;
-        c2[i] = place;
-        c3[i] = block + (uint32_t)i;
+    for (int q = 0; q < VQ; q++) {
+        c0[q] = i_set1(window);
+        c1[q] = i_set1(op);
+        c2[q] = i_set1(place);
+        c3[q] = i_add(i_set1(block), i_load(lane + q * VL));
     }
     for (int round = 0; round < 10; round++) {
-        for (int i = 0; i < COUNTERS; i++) {
-            uint64_t p0 = (uint64_t)UINT32_C(0xD2511F53) * c0[i];
-            uint64_t p1 = (uint64_t)UINT32_C(0xCD9E8D57) * c2[i];
-            c0[i] = (uint32_t)(p1 >> 32) ^ c1[i] ^ k0;
-            c1[i] = (uint32_t)p1;
-            c2[i] = (uint32_t)(p0 >> 32) ^ c3[i] ^ k1;
-            c3[i] = (uint32_t)p0;
+        for (int q = 0; q < VQ; q++) {
+            vi low0, high0, low1, high1;
+            i_product(c0[q], UINT32_C(0xD2511F53), &low0, &high0);
+            i_product(c2[q], UINT32_C(0xCD9E8D57), &low1, &high1);
+            c0[q] = i_xor(i_xor(high1, c1[q]), i_set1(k0));
+            c2[q] = i_xor(i_xor(high0, c3[q]), i_set1(k1));
+            c1[q] = low1;
+            c3[q] = low0;
         }
         k0 += UINT32_C(0x9E3779B9);
         k1 += UINT32_C(0xBB67AE85);
     }
-    for (int i = 0; i < COUNTERS; i++) {
-        out[4 * i] = c0[i];
-        out[4 * i + 1] = c1[i];
-        out[4 * i + 2] = c2[i];
-        out[4 * i + 3] = c3[i];
-    }
+    for (int q = 0; q < VQ; q++)
+        i_store_columns(out + 4 * q * VL, c0[q], c1[q], c2[q], c3[q]);
 }
 
 void ACR_CPU(dropout)(int64_t cols, const void *vx, void *vy, bool add, uint32_t threshold, float scale, uint64_t seed,

@@ -118,7 +118,10 @@ static inline vf v_sigmoid(vf x)
 
 static inline vf v_relu(vf x) { return v_select(v_le(x, v_set1(0.0f)), v_set1(0.0f), x); }
 
-static inline vf v_gelu_inner(vf x, float coefficient) { return v_step(v_mul(x, x), v_set1(coefficient), (float)ACR_GELU_K); }
+static inline vf v_gelu_inner(vf x, float coefficient)
+{
+    return v_step(v_mul(x, x), v_set1(coefficient), (float)ACR_GELU_K);
+}
 
 static inline vf v_unary(enum acr_unary f, vf slope, vf x)
 {

@@ -47,7 +47,8 @@ static inline __attribute__((always_inline)) float mean_loss(enum acr_loss_kind 
     const float *t = o->target;
     vf c[VQ], delta = v_set1(width);
     v_chains(c);
-    ACR_EACH_CHAIN (o->cols) {
+    ACR_EACH_CHAIN(o->cols)
+    {
         int64_t at = j + q * VL, n = o->cols - at;
         vf x = v_get(o->x + at, n), y = v_get(t + at, n), d = v_sub(x, y);
         vf after = kind == ACR_MSE ? v_fma(d, d, c[q]) : v_add(c[q], value_of(kind, delta, x, y));
@@ -91,7 +92,8 @@ static float log_sum(const row *o, float largest, float *total)
 {
     vf c[VQ], max = v_set1(largest);
     v_chains(c);
-    ACR_EACH_CHAIN (o->cols) {
+    ACR_EACH_CHAIN(o->cols)
+    {
         int64_t at = j + q * VL, n = o->cols - at;
         vf e = v_exp(v_sub(v_get(o->x + at, n), max));
         c[q] = v_keep(n, v_add(c[q], e), c[q]);
@@ -111,7 +113,8 @@ static float label_loss(const acr_loss_args *a, const row *o, int32_t label, dou
     if (s != 0) {
         vf c[VQ];
         v_chains(c);
-        ACR_EACH_CHAIN (o->cols) {
+        ACR_EACH_CHAIN(o->cols)
+        {
             int64_t at = j + q * VL, n = o->cols - at;
             c[q] = v_keep(n, v_add(c[q], v_sub(v_get(o->x + at, n), v_set1(max))), c[q]);
         }
@@ -146,7 +149,8 @@ static float soft_loss(const acr_loss_args *a, const row *o, double *right)
     vf c[VQ], cd[VQ];
     v_chains(c);
     v_chains(cd);
-    ACR_EACH_CHAIN (o->cols) {
+    ACR_EACH_CHAIN(o->cols)
+    {
         int64_t at = j + q * VL, n = o->cols - at;
         vf t = target_of(a, o, at, n), d = v_sub(v_get(o->x + at, n), v_set1(max));
         c[q] = v_keep(n, v_add(c[q], t), c[q]);

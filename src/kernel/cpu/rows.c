@@ -19,13 +19,15 @@ void ACR_CPU(norm)(bool rms, int64_t rows, int64_t cols, const void *vx, int64_t
         v_chains(sum);
         v_chains(square);
         if (!rms)
-            ACR_EACH_CHAIN (cols) {
+            ACR_EACH_CHAIN(cols)
+            {
                 int64_t at = j + q * VL, n = cols - at;
                 sum[q] = v_keep(n, v_add(sum[q], v_get(x + at, n)), sum[q]);
             }
         stats[0] = rms ? 0 : v_tree_add(sum) / (float)cols;
         vf mean = v_set1(stats[0]);
-        ACR_EACH_CHAIN (cols) {
+        ACR_EACH_CHAIN(cols)
+        {
             int64_t at = j + q * VL, n = cols - at;
             vf d = v_sub(v_get(x + at, n), mean);
             square[q] = v_keep(n, v_fma(d, d, square[q]), square[q]);
@@ -60,7 +62,8 @@ void ACR_CPU(norm_back)(bool rms, int64_t rows, int64_t cols, const void *vdy, i
         vf mean = v_set1(stats[0]), rstd = v_set1(stats[1]), sum[VQ], dot[VQ];
         v_chains(sum);
         v_chains(dot);
-        ACR_EACH_CHAIN (cols) {
+        ACR_EACH_CHAIN(cols)
+        {
             int64_t at = j + q * VL, n = cols - at;
             vf t = scaled(dy, gamma, at, n);
             sum[q] = v_keep(n, v_add(sum[q], t), sum[q]);
@@ -104,7 +107,8 @@ void ACR_CPU(softmax)(int64_t rows, int64_t cols, const void *vx, int64_t ldx, v
         float *y = (float *)vy + r * ldy;
         vf max = v_set1(v_row_max(cols, x)), sum[VQ];
         v_chains(sum);
-        ACR_EACH_CHAIN (cols) {
+        ACR_EACH_CHAIN(cols)
+        {
             int64_t at = j + q * VL, n = cols - at;
             vf e = v_exp(v_sub(v_get(x + at, n), max));
             v_put(y + at, e, n);
@@ -124,7 +128,8 @@ void ACR_CPU(softmax_back)(int64_t rows, int64_t cols, const void *vdy, int64_t 
         float *dx = (float *)vdx + r * lddx;
         vf dot[VQ];
         v_chains(dot);
-        ACR_EACH_CHAIN (cols) {
+        ACR_EACH_CHAIN(cols)
+        {
             int64_t at = j + q * VL, n = cols - at;
             dot[q] = v_keep(n, v_fma(v_get(dy + at, n), v_get(y + at, n), dot[q]), dot[q]);
         }

@@ -10,6 +10,9 @@
  * the same operations with the lanes past the end masked: loaded as +0, never
  * stored, and kept out of chains by v_keep.
  *
+ * i_product gives both halves of a 64-bit product; i_store_columns stores VL rows
+ * of four: a[0] b[0] c[0] d[0] a[1] ...
+ *
  * No reciprocal or reciprocal-square-root approximation is here, on purpose. */
 #ifndef ACR_SIMD_H
 #define ACR_SIMD_H
@@ -20,7 +23,7 @@
 #include <string.h>
 
 #define ACR_PASTE_(a, b) acr__##a##_##b
-#define ACR_PASTE(a, b) ACR_PASTE_(a, b)
+#define ACR_PASTE(a, b)  ACR_PASTE_(a, b)
 /* acr__<name>_<isa>; the build defines ACR_ISA as avx2, avx512 or neon */
 #define ACR_CPU(name) ACR_PASTE(name, ACR_ISA)
 
@@ -61,6 +64,26 @@ static inline vm i_ge_unsigned(vi a, vi b) { return _mm512_cmpge_epu32_mask(a, b
 #define i_shl(a, n) _mm512_slli_epi32(a, n)
 #define i_sra(a, n) _mm512_srai_epi32(a, n)
 static inline float v_lane0(vf a) { return _mm512_cvtss_f32(a); }
+static inline void i_product(vi a, uint32_t b, vi *low, vi *high)
+{
+    vi even = _mm512_mul_epu32(a, i_set1(b)), odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), i_set1(b));
+    *low = _mm512_mask_mov_epi32(even, 0xaaaa, _mm512_slli_epi64(odd, 32));
+    *high = _mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), 0xaaaa, odd);
+}
+static inline void i_store_columns(uint32_t *p, vi a, vi b, vi c, vi d)
+{
+    vi ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
+    vi cd0 = _mm512_unpacklo_epi32(c, d), cd1 = _mm512_unpackhi_epi32(c, d);
+    vi row[4] = {_mm512_unpacklo_epi64(ab0, cd0), _mm512_unpackhi_epi64(ab0, cd0), _mm512_unpacklo_epi64(ab1, cd1),
+                 _mm512_unpackhi_epi64(ab1, cd1)};
+    for (int i = 0; i < 4; i++) {
+        __m128i *to = (__m128i *)(void *)(p + 4 * i);
+        _mm_storeu_si128(to, _mm512_castsi512_si128(row[i]));
+        _mm_storeu_si128(to + 4, _mm512_extracti32x4_epi32(row[i], 1));
+        _mm_storeu_si128(to + 8, _mm512_extracti32x4_epi32(row[i], 2));
+        _mm_storeu_si128(to + 12, _mm512_extracti32x4_epi32(row[i], 3));
+    }
+}
 #define FOLD8(OP, c) _mm256_##OP##_ps(_mm512_extractf32x8_ps((c)[0], 1), _mm512_castps512_ps256((c)[0]))
 
 #elif defined(ACR_ISA_AVX2)
@@ -101,9 +124,27 @@ static inline vi i_or(vi a, vi b) { return _mm256_or_si256(a, b); }
 static inline vi i_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
 static inline vf v_of_int(vi a) { return _mm256_cvtepi32_ps(a); }
 static inline vm i_ge_unsigned(vi a, vi b) { return v_of(_mm256_cmpeq_epi32(_mm256_max_epu32(a, b), a)); }
-#define i_shl(a, n) _mm256_slli_epi32(a, n)
-#define i_sra(a, n) _mm256_srai_epi32(a, n)
+#define i_shl(a, n)  _mm256_slli_epi32(a, n)
+#define i_sra(a, n)  _mm256_srai_epi32(a, n)
 static inline float v_lane0(vf a) { return _mm256_cvtss_f32(a); }
+static inline void i_product(vi a, uint32_t b, vi *low, vi *high)
+{
+    vi even = _mm256_mul_epu32(a, i_set1(b)), odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), i_set1(b));
+    *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+    *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+}
+static inline void i_store_columns(uint32_t *p, vi a, vi b, vi c, vi d)
+{
+    vi ab0 = _mm256_unpacklo_epi32(a, b), ab1 = _mm256_unpackhi_epi32(a, b);
+    vi cd0 = _mm256_unpacklo_epi32(c, d), cd1 = _mm256_unpackhi_epi32(c, d);
+    vi row[4] = {_mm256_unpacklo_epi64(ab0, cd0), _mm256_unpackhi_epi64(ab0, cd0), _mm256_unpacklo_epi64(ab1, cd1),
+                 _mm256_unpackhi_epi64(ab1, cd1)};
+    for (int i = 0; i < 4; i++) {
+        __m128i *to = (__m128i *)(void *)(p + 4 * i);
+        _mm_storeu_si128(to, _mm256_castsi256_si128(row[i]));
+        _mm_storeu_si128(to + 4, _mm256_extracti128_si256(row[i], 1));
+    }
+}
 #define FOLD8(OP, c) _mm256_##OP##_ps((c)[1], (c)[0])
 
 #elif defined(ACR_ISA_NEON)
@@ -157,6 +198,14 @@ static inline vm i_ge_unsigned(vi a, vi b) { return vcgeq_u32(a, b); }
 #define i_shl(a, n) vshlq_n_u32(a, n)
 #define i_sra(a, n) vreinterpretq_u32_s32(vshrq_n_s32(vreinterpretq_s32_u32(a), n))
 static inline float v_lane0(vf a) { return vgetq_lane_f32(a, 0); }
+static inline void i_product(vi a, uint32_t b, vi *low, vi *high)
+{
+    vi first = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(a), vdup_n_u32(b)));
+    vi second = vreinterpretq_u32_u64(vmull_u32(vget_high_u32(a), vdup_n_u32(b)));
+    *low = vuzp1q_u32(first, second);
+    *high = vuzp2q_u32(first, second);
+}
+static inline void i_store_columns(uint32_t *p, vi a, vi b, vi c, vi d) { vst4q_u32(p, (uint32x4x4_t){{a, b, c, d}}); }
 #endif
 
 enum { VQ = 16 / VL };
@@ -183,34 +232,37 @@ static inline void v_put(float *p, vf x, int64_t n)
         v_store_first(p, x, n);
 }
 /* What a chain holds after the step: lanes past the end took none. */
-static inline vf v_keep(int64_t n, vf after, vf before) { return n >= VL ? after : v_select(v_first(n), after, before); }
+static inline vf v_keep(int64_t n, vf after, vf before)
+{
+    return n >= VL ? after : v_select(v_first(n), after, before);
+}
 
 /* Goes through a row by rule 3: the vector of elements j + q*VL .. belongs to
  * chain vector q. */
-#define ACR_EACH_CHAIN(cols)             \
+#define ACR_EACH_CHAIN(cols)                 \
     for (int64_t j = 0; j < (cols); j += 16) \
         for (int q = 0; q < VQ && j + q * VL < (cols); q++)
 
 /* -- rule 3's tree: c[i] op= c[i+8], +4, +2, +1 ----------------------------- */
 #if defined(ACR_ISA_NEON)
-#define TREE(NAME, OP)                                                                                 \
-    static inline float NAME(const vf c[VQ])                                                           \
-    {                                                                                                  \
-        vf t = OP(OP(c[3], c[1]), OP(c[2], c[0]));                                                     \
-        t = OP(vextq_f32(t, t, 2), t);                                                                 \
-        return v_lane0(OP(vextq_f32(t, t, 1), t));                                                     \
+#define TREE(NAME, OP)                             \
+    static inline float NAME(const vf c[VQ])       \
+    {                                              \
+        vf t = OP(OP(c[3], c[1]), OP(c[2], c[0])); \
+        t = OP(vextq_f32(t, t, 2), t);             \
+        return v_lane0(OP(vextq_f32(t, t, 1), t)); \
     }
 TREE(v_tree_add, v_add)
 TREE(v_tree_max, v_larger)
 #else
 /* maxps(a, b) is a > b ? a : b */
-#define TREE(NAME, OP)                                                                                 \
-    static inline float NAME(const vf c[VQ])                                                           \
-    {                                                                                                  \
-        __m256 h = FOLD8(OP, c);                                                                       \
-        __m128 t = _mm_##OP##_ps(_mm256_extractf128_ps(h, 1), _mm256_castps256_ps128(h));              \
-        t = _mm_##OP##_ps(_mm_movehl_ps(t, t), t);                                                     \
-        return _mm_cvtss_f32(_mm_##OP##_ss(_mm_shuffle_ps(t, t, 1), t));                               \
+#define TREE(NAME, OP)                                                                    \
+    static inline float NAME(const vf c[VQ])                                              \
+    {                                                                                     \
+        __m256 h = FOLD8(OP, c);                                                          \
+        __m128 t = _mm_##OP##_ps(_mm256_extractf128_ps(h, 1), _mm256_castps256_ps128(h)); \
+        t = _mm_##OP##_ps(_mm_movehl_ps(t, t), t);                                        \
+        return _mm_cvtss_f32(_mm_##OP##_ss(_mm_shuffle_ps(t, t, 1), t));                  \
     }
 TREE(v_tree_add, add)
 TREE(v_tree_max, max)

@@ -4,7 +4,7 @@
 #include "kernel/cpu/kernels.h"
 
 #define NAME_OF_(isa) #isa
-#define NAME_OF(isa) NAME_OF_(isa)
+#define NAME_OF(isa)  NAME_OF_(isa)
 
 const acr_kernels ACR_CPU(kernels) = {
     .name = NAME_OF(ACR_ISA),
