@@ -84,7 +84,7 @@ void acr__lock_release(acr__lock *lock); /* takes NULL */
  * through the public headers. */
 enum acr__fault {
     ACR_FAULT_FAIL,  /* EIO; ENOSPC for a call that writes */
-    ACR_FAULT_FULL,  /* likewise, and every later writing call fails too */
+    ACR_FAULT_FULL,  /* likewise, after half of a write's bytes; every later writing call fails too */
     ACR_FAULT_SHORT, /* a transfer moves half of its bytes; other calls are interrupted once (EINTR) */
     ACR_FAULT_KILL,  /* the process kills itself before the call */
 };

@@ -26,6 +26,7 @@ typedef enum acr__field_kind {
     ACR_FIELD_TEXT,
     ACR_FIELD_BOOL
 } acr__field_kind;
+enum { ACR_FIELDS = 64 }; /* of one record, at most */
 typedef struct acr__field {
     const char *name;
     acr__field_kind kind;

@@ -23,6 +23,7 @@ struct acr__metrics {
     log_file jsonl, csv;
     char **columns;
     int count;
+    char text[ACR_FIELDS][ACR_NUMBER_TEXT]; /* of the numbers of one record: made once for both files */
     char line[LINE];
     int used;
     bool overflow;
@@ -90,21 +91,30 @@ static void put_csv_string(acr__metrics *m, const char *text)
     put(m, "\"", 1);
 }
 
-static void put_value(acr__metrics *m, const acr__field *f, bool json)
+static void make_number(char *out, const acr__field *f)
 {
-    char text[ACR_NUMBER_TEXT];
-    bool number = f->kind == ACR_FIELD_F64 || f->kind == ACR_FIELD_F32;
-    if ((number && !isfinite(f->d)) || (f->kind == ACR_FIELD_TEXT && !f->text)) {
+    *out = '\0';
+    if (f->kind == ACR_FIELD_I64)
+        snprintf(out, ACR_NUMBER_TEXT, "%lld", (long long)f->i);
+    else if (f->kind == ACR_FIELD_F64 && isfinite(f->d))
+        acr__number_f64(f->d, out);
+    else if (f->kind == ACR_FIELD_F32 && isfinite((float)f->d))
+        acr__number_f32((float)f->d, out);
+}
+
+/* number: what make_number made of the field. */
+static void put_value(acr__metrics *m, const acr__field *f, const char *number, bool json)
+{
+    if (f->kind == ACR_FIELD_BOOL)
+        put_text(m, f->i ? "true" : "false");
+    else if (f->kind != ACR_FIELD_TEXT && *number)
+        put_text(m, number);
+    else if (f->kind != ACR_FIELD_TEXT || !f->text)
         put_text(m, json ? "null" : "");
-        return;
-    }
-    switch (f->kind) {
-    case ACR_FIELD_I64: put_i64(m, f->i); break;
-    case ACR_FIELD_F64: put(m, text, acr__number_f64(f->d, text)); break;
-    case ACR_FIELD_F32: put(m, text, acr__number_f32((float)f->d, text)); break;
-    case ACR_FIELD_BOOL: put_text(m, f->i ? "true" : "false"); break;
-    default: json ? put_json_string(m, f->text) : put_csv_string(m, f->text); break;
-    }
+    else if (json)
+        put_json_string(m, f->text);
+    else
+        put_csv_string(m, f->text);
 }
 
 static void make_json(acr__metrics *m, int64_t step, double timestamp, int count, const acr__field *fields)
@@ -117,7 +127,7 @@ static void make_json(acr__metrics *m, int64_t step, double timestamp, int count
         put(m, ",", 1);
         put_json_string(m, fields[i].name);
         put(m, ":", 1);
-        put_value(m, &fields[i], true);
+        put_value(m, &fields[i], m->text[i], true);
     }
     put_text(m, "}\n");
 }
@@ -131,7 +141,7 @@ static void make_csv(acr__metrics *m, int64_t step, double timestamp, int count,
         put(m, ",", 1);
         for (int i = 0; i < count; i++)
             if (!strcmp(fields[i].name, m->columns[c])) {
-                put_value(m, &fields[i], false);
+                put_value(m, &fields[i], m->text[i], false);
                 break;
             }
     }
@@ -252,7 +262,7 @@ void acr__metrics_close(acr__metrics *m)
         return;
     acr__file_end(m->jsonl.fd);
     acr__file_end(m->csv.fd);
-    for (int i = 0; i < m->count; i++)
+    for (int i = 0; m->columns && i < m->count; i++)
         acr__free(m->ctx, m->columns[i]);
     acr__free(m->ctx, m->columns);
     acr__free(m->ctx, m->jsonl.path);
@@ -263,6 +273,10 @@ void acr__metrics_close(acr__metrics *m)
 acr_status acr__metrics_line(acr__metrics *m, int64_t step, double timestamp, int count, const acr__field *fields)
 {
     int64_t before = m->jsonl.end;
+    FAIL_IF(count < 0 || count > ACR_FIELDS, m->ctx, ACR_E_ARGUMENT, "%s: a record of %d fields; at most %d",
+            m->jsonl.path, count, ACR_FIELDS);
+    for (int i = 0; i < count; i++)
+        make_number(m->text[i], &fields[i]);
     make_json(m, step, timestamp, count, fields);
     TRY(flush(m, &m->jsonl));
     make_csv(m, step, timestamp, count, fields);

@@ -68,7 +68,7 @@ size_t acr_st_dtype_bytes(acr_st_dtype dtype)
 static const char *shown(const char *text, char out[SHOWN])
 {
     size_t n = 0;
-    for (; text[n] && n < SHOWN - 4; n++)
+    for (; n < SHOWN - 4 && text[n]; n++)
         out[n] = (unsigned char)text[n] < 32 || text[n] == 127 ? '?' : text[n];
     strcpy(out + n, text[n] ? "..." : "");
     return out;

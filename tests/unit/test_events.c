@@ -179,6 +179,8 @@ static void test_metrics_too_long(void **state)
     assert_int_equal(acr__metrics_open(&m, ctx, scratch, 0, NULL, NULL), ACR_OK);
     acr__metrics_where(m, &before);
     assert_int_equal(acr__metrics_line(m, 1, 0, 1, &field), ACR_E_ARGUMENT);
+    static const acr__field many[ACR_FIELDS + 1];
+    assert_int_equal(acr__metrics_line(m, 1, 0, ACR_FIELDS + 1, many), ACR_E_ARGUMENT);
     acr__metrics_where(m, &after);
     assert_int_equal(before.jsonl, after.jsonl);
     assert_int_equal(before.csv, after.csv);
