@@ -202,23 +202,6 @@ acr_status acr__file_pread(acr_context *ctx, const char *path, int fd, void *out
     return ACR_OK;
 }
 
-acr_status acr__file_read(acr_context *ctx, const char *path, int fd, void *out, size_t n, size_t *got)
-{
-    size_t done = 0;
-    while (done < n) {
-        size_t part = n - done;
-        ssize_t r;
-        SYSTEM(r, false, &part, read(fd, (char *)out + done, part));
-        if (r < 0)
-            return fail_io(ctx, path, "read");
-        if (r == 0)
-            break;
-        done += (size_t)r;
-    }
-    *got = done;
-    return ACR_OK;
-}
-
 acr_status acr__file_write(acr_context *ctx, const char *path, int fd, const void *bytes, size_t n)
 {
     const char *from = bytes;
