@@ -101,8 +101,22 @@ void acr_graph_destroy(acr_graph *g)
     acr__free(ctx, g);
 }
 
+/* Whether something may still be added under `name`; sticks if not. */
+static bool may_add(acr_graph *g, const char *what, const char *name)
+{
+    if (g->status != ACR_OK)
+        return false;
+    if (!name)
+        return stick(g, ACR_E_ARGUMENT, "%s: the name is NULL", what), false;
+    if (g->finished)
+        return stick(g, ACR_E_STATE, "%s '%s': the graph is finished, nothing can be added", what, name), false;
+    return true;
+}
+
 acr_domain acr_domain_create(acr_graph *g, const char *name, int64_t max_rows)
 {
+    if (!may_add(g, "domain", name))
+        return ACR_NONE;
     if (g->domain_count == ACR_MAX_DOMAINS)
         return stick(g, ACR_E_ARGUMENT, "domain '%s': a graph has at most %d ragged domains", name, ACR_MAX_DOMAINS - 2);
     if (max_rows < 1 || max_rows > INT32_MAX)
@@ -120,12 +134,11 @@ static acr__node *append(acr_graph *g, enum acr__op op, const char *name, acr_do
                          const int64_t *shape)
 {
     const char *what = name ? name : acr__ops[op].name;
-    if (g->status != ACR_OK)
+    bool named = op == ACR_OP_input || op == ACR_OP_param || op == ACR_OP_dropout;
+    if (!may_add(g, acr__ops[op].name, named ? name : ""))
         return NULL;
-    if (g->finished)
-        return stick(g, ACR_E_STATE, "%s: the graph is finished, nothing can be added", what), NULL;
-    if (ndim < 1 || ndim > ACR_MAX_DIMS)
-        return stick(g, ACR_E_SHAPE, "%s: %d dimensions, from 1 to %d are allowed", what, ndim, ACR_MAX_DIMS), NULL;
+    if (ndim < 1 || ndim > ACR_MAX_DIMS || !shape)
+        return stick(g, ACR_E_SHAPE, "%s: %d dimensions, from 1 to %d are allowed", what, shape ? ndim : 0, ACR_MAX_DIMS), NULL;
     if (domain < 0 || domain >= g->domain_count)
         return stick(g, ACR_E_ARGUMENT, "%s: there is no domain %d", what, (int)domain), NULL;
     int64_t dims[ACR_MAX_DIMS] = {0}; /* shape may lie in the array that grows below */
@@ -193,9 +206,11 @@ static const acr__node *parameter(acr_graph *g, const char *op, acr_node x, int6
 static acr_node append_input(acr_graph *g, acr_domain domain, const char *name, acr_dtype dtype, int ndim,
                              const int64_t *shape)
 {
-    if (g->status == ACR_OK && dtype != ACR_F32 && dtype != ACR_I32)
+    if (!may_add(g, "input", name))
+        return ACR_NONE;
+    if (dtype != ACR_F32 && dtype != ACR_I32)
         return stick(g, ACR_E_ARGUMENT, "input '%s': dtype %d is neither ACR_F32 nor ACR_I32", name, (int)dtype);
-    if (g->status == ACR_OK && domain == ACR_ONCE)
+    if (domain == ACR_ONCE)
         return stick(g, ACR_E_ARGUMENT, "input '%s': an input has rows; give it the sample or a ragged domain", name);
     acr__node *n = append(g, ACR_OP_input, name, domain, ndim, shape);
     if (!n)
@@ -238,6 +253,8 @@ acr_node acr_param(acr_graph *g, const char *name, int ndim, const int64_t *shap
 static acr_node param_named(acr_graph *g, const char *name, const char *suffix, int ndim, const int64_t *shape,
                             int64_t fan_in, float fill)
 {
+    if (!may_add(g, suffix, name))
+        return ACR_NONE;
     char full[512];
     int length = snprintf(full, sizeof full, "%s.%s", name, suffix);
     if (length < 0 || (size_t)length >= sizeof full)
@@ -281,6 +298,8 @@ static acr_node linear(acr_graph *g, acr_node x, int64_t out, const char *name, 
 
 acr_node acr_linear(acr_graph *g, acr_node x, int64_t out, const char *name)
 {
+    if (!may_add(g, "linear", name))
+        return ACR_NONE;
     return linear(g, x, out, name, ACR_NONE, ACR_NONE);
 }
 
@@ -327,7 +346,9 @@ acr_node acr_leaky_relu(acr_graph *g, acr_node x, float slope)
 
 acr_node acr_dropout(acr_graph *g, acr_node x, float p, const char *name)
 {
-    if (g->status == ACR_OK && !(p >= 0 && p < 1))
+    if (!may_add(g, "dropout", name))
+        return ACR_NONE;
+    if (!(p >= 0 && p < 1))
         return stick(g, ACR_E_ARGUMENT, "dropout '%s': p is %g, from 0 to below 1 is allowed", name, (double)p);
     return unary(g, ACR_OP_dropout, x, p, name);
 }
@@ -355,7 +376,7 @@ acr_node acr_concat(acr_graph *g, int count, const acr_node *parts)
 {
     if (g->status != ACR_OK)
         return ACR_NONE;
-    if (count < 1 || count > ACR_MAX_IN)
+    if (count < 1 || count > ACR_MAX_IN || !parts)
         return stick(g, ACR_E_ARGUMENT, "concat: %d parts, from 1 to %d are allowed", count, ACR_MAX_IN);
     int64_t cols = 0;
     acr_domain domain = 0;
@@ -385,7 +406,7 @@ acr_node acr_reshape(acr_graph *g, acr_node x, int ndim, const int64_t *shape)
 
 static acr_node norm(acr_graph *g, enum acr__op op, acr_node x, float eps, const char *name)
 {
-    const acr__node *v = value(g, name, x);
+    const acr__node *v = may_add(g, acr__ops[op].name, name) ? value(g, name, x) : NULL;
     if (!v)
         return ACR_NONE;
     if (!(eps >= 0 && eps < 1))
@@ -511,7 +532,7 @@ acr_node acr_cross_entropy(acr_graph *g, acr_node logits, acr_node target, acr_n
 
 void acr_output(acr_graph *g, const char *name, acr_node x)
 {
-    if (!value(g, name, x))
+    if (!may_add(g, "output", name) || !value(g, name, x))
         return;
     if (acr__grow(g->ctx, &g->outputs, &g->output_capacity, g->output_count, sizeof *g->outputs) != ACR_OK) {
         stick_memory(g);
@@ -528,7 +549,7 @@ void acr_output(acr_graph *g, const char *name, acr_node x)
 
 void acr_loss(acr_graph *g, acr_node loss)
 {
-    if (g->status != ACR_OK)
+    if (!may_add(g, "acr_loss", "loss"))
         return;
     if (loss < 0 || loss >= g->node_count || !acr__is_loss(&g->nodes[loss]))
         stick(g, ACR_E_ARGUMENT, "acr_loss: node %d is not a loss", (int)loss);

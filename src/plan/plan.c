@@ -326,8 +326,8 @@ static acr_status check_opts(acr_plan *p)
     const acr_plan_opts *o = &p->opts;
     FAIL_IF(o->micro_batch < 1 || o->micro_batch > INT32_MAX, p->ctx, ACR_E_ARGUMENT,
             "micro_batch is %lld, from 1 to 2147483647 is allowed", (long long)o->micro_batch);
-    FAIL_IF(o->stage_rows != 0 && o->stage_rows < o->micro_batch, p->ctx, ACR_E_ARGUMENT,
-            "stage_rows is %lld, 0 or at least the micro-batch of %lld is allowed", (long long)o->stage_rows,
+    FAIL_IF(o->stage_rows != 0 && (o->stage_rows < o->micro_batch || o->stage_rows > INT32_MAX), p->ctx, ACR_E_ARGUMENT,
+            "stage_rows is %lld, 0 or from the micro-batch of %lld to 2147483647 is allowed", (long long)o->stage_rows,
             (long long)o->micro_batch);
     FAIL_IF(o->optimizer < 0 || o->optimizer > ACR_ADAMW, p->ctx, ACR_E_ARGUMENT, "optimizer %d is unknown",
             (int)o->optimizer);
