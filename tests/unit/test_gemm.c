@@ -167,7 +167,8 @@ static void check(const struct shape *s, float (*value)(void))
 static void on_each_path(int64_t m, int64_t n, int64_t k, int step, float (*value)(void))
 {
     for (int way = (int)((m + n + k) % step); way < 24; way += step) {
-        struct shape s = {m, n, k, draw() % 3 ? (int64_t)(draw() % 5) : 0, way & 1, way & 2, way & 4, (enum acr_start)(way / 8)};
+        int64_t pad = draw() % 3 ? (int64_t)(draw() % 5) : 0;
+        struct shape s = {m, n, k, pad, way & 1, way & 2, way & 4, (enum acr_start)(way / 8)};
         check(&s, value);
     }
 }

@@ -35,7 +35,7 @@ enum {
  * multiple of V; out is written whole. */
 static void pack(int width, int64_t lanes, int64_t depth, const float *src, int64_t line, int64_t step, float *out)
 {
-    for (int v = 0; v < width; v += V, lanes -= V, src += V * line, out += V) {
+    for (int v = 0; v < width; v += V, lanes -= V, src += lanes > 0 ? V * line : 0, out += V) {
         if (lanes <= 0) {
             for (int64_t p = 0; p < depth; p++)
                 v_store(out + p * width, v_zero());
@@ -49,8 +49,10 @@ static void pack(int width, int64_t lanes, int64_t depth, const float *src, int6
                 int64_t deep = acr__min(depth - p, V);
                 vmask first = v_first(deep);
                 UNROLL
-                for (int j = 0; j < V; j++)
-                    r[j] = j >= lanes ? v_zero() : deep == V ? v_load(src + j * line + p) : v_load_first(first, src + j * line + p);
+                for (int j = 0; j < V; j++) {
+                    const float *from = src + (j < lanes ? j * line : 0) + p;
+                    r[j] = j >= lanes ? v_zero() : deep == V ? v_load(from) : v_load_first(first, from);
+                }
                 v_transpose(r);
                 UNROLL
                 for (int j = 0; j < V; j++)
