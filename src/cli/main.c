@@ -34,9 +34,8 @@ static void print_help(FILE *f)
     fprintf(f, "accrue %s: train with any effective batch in whatever memory there is,\n"
                "and get the same weights, bit for bit.\n\n", acr_version());
     for (const acr__command *c = acr__commands; c->name; c++)
-        fprintf(f, "  accrue %-8s %-28s %s\n", c->name, strlen(c->arguments) > 28 ? "..." : c->arguments, c->summary);
-    fprintf(f, "\n  accrue COMMAND --help        what it takes\n"
-               "  accrue --version\n\n"
+        fprintf(f, "  accrue %-8s %s\n", c->name, c->summary);
+    fprintf(f, "\n  accrue COMMAND --help tells what a command takes; accrue --version\n\n"
                "Exit codes: 0 ok, 1 files or machine, 2 usage or recipe, 3 data or model file,\n"
                "4 would exceed memory_limit, 5 diverged, 6 a promise was found broken,\n"
                "75 told to stop and saved, 130 interrupted and saved.\n");

@@ -28,7 +28,7 @@ static void print_line(acr__progress *p, const char *micro, double now)
                       p->learning_rate, p->grad_norm, rate);
     n += snprintf(line + n, sizeof line - (size_t)n, "%s | mem %s/%s", micro, acr__bytes_text(acr__memory_peak(), peak),
                   acr__bytes_text(p->memory_limit, limit));
-    if (left >= 0)
+    if (left > 0)
         snprintf(line + n, sizeof line - (size_t)n, " | ETA %s", acr__time_text(left, eta));
     if (p->cli->terminal)
         fprintf(stderr, "\r%s\033[K", line);

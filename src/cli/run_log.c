@@ -95,7 +95,7 @@ acr_status acr__run_log_line(acr__run_log *l, const acr_report *r)
         real("epoch", epochs(l, r->window + 1)), real("loss", mean), real("lr", r->learning_rate),
         real("grad_norm", r->grad_norm), real("clip", r->clip), real("weight", r->weight),
         whole("samples", s->samples_since), whole("micro_batches", s->micro_since), whole("skipped", s->skipped_since),
-        real("samples_per_second", passed > 0 ? (double)l->timed_samples / passed : NAN),
+        real("samples_per_second", passed > 0 ? floor((double)l->timed_samples / passed) : NAN),
         whole("peak_rss_bytes", l->peak),
     };
     int count = sizeof fields / sizeof *fields;

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Every refusal: the exit code, a sentence that names the place, and nothing left behind."""
+import os, struct, subprocess
+from helper import *
+
+
+def test_usage(d):
+    refused(accrue("trian"), 2, "did you mean train")
+    refused(accrue("zzzzzz"), 2, "--help")
+    refused(accrue(), 2)
+    refused(accrue("train"), 2, "RECIPE")
+    refused(accrue("train", SEED, SEED), 2, "one argument too many")
+    refused(accrue("train", SEED, "--lerning_rate", "1"), 2, "learning_rate")
+    refused(accrue("train", f"{d}/none.yaml"), 2, "none.yaml")
+
+
+def test_bad_values_leave_no_folder(d):
+    for args, words in ((("--micro_batch_size", "-1"), "micro_batch_size"), (("--seed", "x"), "seed"),
+                        (("--learning_rate", "fast"), "learning_rate"), (("--threads", "0"), "threads"),
+                        (("--memory_limit", "5 apples"), "memory_limit")):
+        refused(train(SEED, f"{d}/run", *args), 2, words)
+        assert not os.path.exists(f"{d}/run")
+
+
+def test_shapes_that_do_not_fit(d):
+    def npy(path, shape, values):
+        head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+        head += " " * (64 - (len(head) + 11) % 64) + "\n"
+        open(path, "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() +
+                               struct.pack(f"<{len(values)}f", *values))
+    npy(f"{d}/x.npy", "(4, 3)", range(12))
+    npy(f"{d}/y.npy", "(4, 2)", range(8))
+    text = """
+model: {type: mlp, layers: [%s]}
+data: {train: {format: npy, input: x.npy, target: y.npy}}
+loss: mse
+optimizer: sgd
+learning_rate: 0.1
+effective_batch_size: 4
+max_steps: 1
+"""
+    refused(train(write(f"{d}/a.yaml", text % "5, 2"), f"{d}/run"), 2, "begin it with 3")
+    refused(train(write(f"{d}/b.yaml", text % "3, 5"), f"{d}/run"), 2, "end it with 2")
+    assert not os.path.exists(f"{d}/run")
+    ok(train(write(f"{d}/c.yaml", text % "3, 2"), f"{d}/run"))
+    npy(f"{d}/x.npy", "(4, 3)", [0] * 11 + [float("nan")])
+    refused(train(f"{d}/c.yaml", f"{d}/nan"), 3, "x.npy")
+    npy(f"{d}/x.npy", "(5, 3)", range(15))
+    refused(train(f"{d}/c.yaml", f"{d}/nan"), 3, "y.npy")
+    os.remove(f"{d}/x.npy")
+    refused(train(f"{d}/c.yaml", f"{d}/nan"), 3, "x.npy")
+    assert not os.path.exists(f"{d}/nan")
+
+
+def test_existing_run(d):
+    ok(train(SEED, f"{d}/run"))
+    refused(train(SEED, f"{d}/run"), 2, "--resume_from_checkpoint auto", "--output_dir")
+    write(f"{d}/file", "")
+    refused(train(SEED, f"{d}/file"), 2, "not a folder")
+
+
+def test_resume_of_something_else(d):
+    ok(train(SEED, f"{d}/run", "--num_train_epochs", 5))
+    again = ("--resume_from_checkpoint", "auto", "--num_train_epochs", 9)
+    refused(train(SEED, f"{d}/run", *again, "--seed", 3), 2, "seed")
+    refused(train(SEED, f"{d}/run", *again, "--learning_rate", 0.5), 2, "learning_rate")
+    recipe = write(f"{d}/r.yaml", open(SEED).read().replace("[10, 5, 2]", "[10, 6, 2]"))
+    refused(train(recipe, f"{d}/run", *again), 3, "model.layers")
+    refused(train(SEED, f"{d}/run", "--resume_from_checkpoint", f"{d}/none.safetensors"), 3, "none.safetensors")
+    write(f"{d}/bad.safetensors", "no checkpoint")
+    refused(train(SEED, f"{d}/new", "--resume_from_checkpoint", f"{d}/bad.safetensors"), 3, "bad.safetensors")
+    assert not os.path.exists(f"{d}/new")
+    model = f"{d}/run/model.safetensors"
+    refused(train(SEED, f"{d}/new", "--resume_from_checkpoint", model), 3, "model.safetensors")
+
+
+def test_init_from(d):
+    ok(train(SEED, f"{d}/run", "--num_train_epochs", 5))
+    weights = ("--model.init_from", f"{d}/run/model.safetensors")
+    a = ok(train(SEED, f"{d}/more", *weights, "--learning_rate", 0, "--num_train_epochs", 1)).json
+    b = ok(accrue("inspect", f"{d}/run/model.safetensors", "--json")).json
+    assert a["weights_hash"] == b["weights_hash"]
+    recipe = write(f"{d}/r.yaml", open(SEED).read().replace("[10, 5, 2]", "[10, 6, 2]"))
+    refused(train(recipe, f"{d}/other", *weights), 3, "0.bias")
+
+
+def test_instruction_set(d):
+    refused(train(SEED, f"{d}/run", ACCRUE_ISA="z80"), 2, "z80", "scalar")
+    assert not os.path.exists(f"{d}/run")
+
+
+def test_divergence(d):
+    recipe = write(f"{d}/r.yaml", open(SEED).read().replace("learning_rate: 0.01", "learning_rate: 1e30"))
+    a = train(recipe, f"{d}/run", "--num_train_epochs", 50)
+    refused(a, 5, "10 windows")
+    skipped = [l for l in read_metrics(f"{d}/run") if l["skipped"]]
+    assert len(skipped) == 10 and skipped[-1]["loss"] is None, skipped[-1:]
+
+
+def test_eval_of_nothing(d):
+    refused(accrue("eval", f"{d}/none"), 2, "none")
+    os.mkdir(f"{d}/empty")
+    refused(accrue("eval", f"{d}/empty"), 3, "resolved.yaml")
+
+
+def test_folder_that_cannot_be_written(d):
+    if os.geteuid() == 0:
+        return "root may write everywhere"
+    os.mkdir(f"{d}/closed", 0o500)
+    refused(train(SEED, f"{d}/closed/run"), 1, "closed")
+
+
+def test_full_stdout(d):
+    with open("/dev/full", "w") as full:
+        p = subprocess.run([ACCRUE, "train", SEED, "--json", "-q", "--output_dir", f"{d}/run"], stdout=full,
+                           stderr=subprocess.PIPE, text=True, env=environment())
+    assert p.returncode == 1 and "stdout" in p.stderr, (p.returncode, p.stderr)
+
+
+if __name__ == "__main__":
+    run_tests(globals())

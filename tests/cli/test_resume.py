@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Nothing lost: stopped, killed or extended, a run comes to the same bits and the same lines."""
+import glob, json, os, random, signal, subprocess, time
+from helper import *
+
+# Slow enough to be met in the middle: many updates, a micro-batch of 1.
+LONG = MIDDLE.replace("num_train_epochs: 6", "num_train_epochs: 40")
+WATCHED = ("loss", "eval_loss", "grad_norm", "lr", "samples", "weight", "epoch")
+
+
+def lines_of(folder):
+    """What does not depend on the clock and the machine."""
+    return [(l["step"], *(l.get(k) for k in WATCHED)) for l in read_metrics(folder)]
+
+
+def same(a, b):
+    x, y = lines_of(a), lines_of(b)
+    assert x == y, f"{len(x)} and {len(y)} lines; first difference: {next((p for p in zip(x, y) if p[0] != p[1]), None)}"
+    assert len(open(f"{a}/metrics.csv").readlines()) == len(open(f"{b}/metrics.csv").readlines()) == len(x) + 1
+
+
+def start(recipe, folder, *args):
+    return subprocess.Popen([ACCRUE, "train", recipe, "--json", "--output_dir", folder, *map(str, args)], env=environment(),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def when_trained(process, folder, lines):
+    """Waits until the run has written so many lines; False if it has ended."""
+    path = f"{folder}/metrics.jsonl"
+    while process.poll() is None:
+        if os.path.exists(path) and len(open(path).readlines()) >= lines:
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def test_stopped_by_signals(d):
+    recipe = write(f"{d}/r.yaml", LONG)
+    whole = ok(train(recipe, f"{d}/whole")).json
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 75)):
+        run = f"{d}/{code}"
+        p = start(recipe, run, "--micro_batch_size", 1)
+        met = when_trained(p, run, 20)
+        p.send_signal(number)
+        out, err = p.communicate()
+        assert met and p.returncode == code, f"exit {p.returncode}, not {code}: {err[-300:]}"
+        assert "resume_from_checkpoint" in err and glob.glob(f"{run}/checkpoints/step-*.safetensors"), err
+        assert not os.path.exists(f"{run}/model.safetensors")
+        a = ok(train(recipe, run, "--resume_from_checkpoint", "auto", "--micro_batch_size", 33, "--threads", 1))
+        assert a.json["weights_hash"] == whole["weights_hash"]
+        same(run, f"{d}/whole")
+
+
+def test_second_signal_stops_at_once(d):
+    recipe = write(f"{d}/r.yaml", LONG.replace("effective_batch_size: 120", "effective_batch_size: 500"))
+    p = start(recipe, f"{d}/run", "--micro_batch_size", 1)
+    assert when_trained(p, f"{d}/run", 3)
+    p.send_signal(signal.SIGSTOP)  # both arrive before it can act on the first
+    p.send_signal(signal.SIGINT)
+    p.send_signal(signal.SIGTERM)
+    p.send_signal(signal.SIGCONT)
+    p.communicate()
+    assert p.returncode in (-signal.SIGTERM, 75, 130, -signal.SIGINT), p.returncode
+
+
+def test_killed_at_random_instants(d):
+    recipe = write(f"{d}/r.yaml", LONG)
+    whole = ok(train(recipe, f"{d}/whole", "--save_steps", 2)).json
+    kills = 0
+    random.seed(1)
+    for round in range(2):
+        run = f"{d}/run{round}"
+        for _ in range(60):
+            p = start(recipe, run, "--resume_from_checkpoint", "auto", "--save_steps", 2, "--micro_batch_size",
+                      random.choice((3, 17, 120)), "--threads", random.choice((1, 2)))
+            try:
+                out, err = p.communicate(timeout=random.uniform(0.005, 0.25 * (1 + kills / 20)))
+                assert p.returncode == 0, f"exit {p.returncode}: {err[-300:]}"
+                break
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.communicate()
+                kills += 1
+        else:
+            raise AssertionError("not finished after 60 kills")
+        r = json.loads(out.splitlines()[-1])
+        assert r["weights_hash"] == whole["weights_hash"], f"other weights after {kills} kills"
+        same(run, f"{d}/whole")
+        assert len(glob.glob(f"{run}/events.out.tfevents.*")) == 1
+        assert not glob.glob(f"{run}/**/*.tmp.*", recursive=True)
+    assert kills >= 3, f"only {kills} kills: the test saw too little"
+
+
+def test_killed_before_every_system_call(d):
+    """The run kills itself before its n-th call to the file system, for growing n."""
+    whole = ok(train(SEED, f"{d}/whole", "--save_steps", 30)).json
+    killed = 0
+    for n in list(range(1, 40)) + list(range(40, 400, 23)):
+        run = f"{d}/{n}"
+        args = ("--save_steps", 30, "--resume_from_checkpoint", "auto")
+        a = train(SEED, run, *args, ACCRUE_TEST_FAIL_IO=f"{n}:kill")
+        killed += a.code == -signal.SIGKILL
+        b = ok(train(SEED, run, *args))
+        assert b.json["weights_hash"] == whole["weights_hash"], f"n = {n}"
+        same(run, f"{d}/whole")
+    assert killed > 20, f"only {killed} runs died"
+
+
+def test_failed_write_leaves_the_older_checkpoint(d):
+    whole = ok(train(SEED, f"{d}/whole", "--save_steps", 30)).json
+    failures = 0
+    for n in range(60, 520, 29):
+        run = f"{d}/{n}"
+        a = train(SEED, run, "--save_steps", 30, ACCRUE_TEST_FAIL_IO=f"{n}:full")
+        if a.code != 0:
+            failures += 1
+            assert a.code == 1 and "accrue:" in a.err, f"n = {n}: exit {a.code}: {a.err[-200:]}"
+        b = ok(train(SEED, run, "--save_steps", 30, "--resume_from_checkpoint", "auto"))
+        assert b.json["weights_hash"] == whole["weights_hash"], f"n = {n}"
+        same(run, f"{d}/whole")
+    assert failures > 5, f"only {failures} runs failed"
+
+
+def test_finished_run_prints_its_record(d):
+    a = ok(train(SEED, f"{d}/run")).json
+    before = {f: os.stat(f"{d}/run/{f}").st_mtime_ns for f in os.listdir(f"{d}/run")}
+    b = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto"))
+    assert b.json == a and "finished" in b.err
+    assert before == {f: os.stat(f"{d}/run/{f}").st_mtime_ns for f in os.listdir(f"{d}/run")}
+
+
+def test_extended(d):
+    ok(train(SEED, f"{d}/run", "--num_train_epochs", 40))
+    a = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto", "--num_train_epochs", 70))
+    b = ok(train(SEED, f"{d}/whole", "--num_train_epochs", 70))
+    assert a.json["weights_hash"] == b.json["weights_hash"] and "num_train_epochs" in a.err
+    same(f"{d}/run", f"{d}/whole")
+
+
+def test_from_a_named_checkpoint(d):
+    whole = ok(train(SEED, f"{d}/run", "--save_steps", 25, "--save_total_limit", 9)).json
+    old = f"{d}/run/checkpoints/step-00000050.safetensors"
+    a = ok(train(SEED, f"{d}/other", "--resume_from_checkpoint", old))
+    assert a.json["weights_hash"] == whole["weights_hash"]
+    assert [l["step"] for l in read_metrics(f"{d}/other")] == list(range(51, 101))
+    os.remove(f"{d}/run/run.json")  # as if it had not finished
+    b = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", old))
+    assert b.json["weights_hash"] == whole["weights_hash"]
+    assert [l["step"] for l in read_metrics(f"{d}/run")] == list(range(1, 101))
+
+
+def test_auto_without_a_checkpoint_starts_afresh(d):
+    os.makedirs(f"{d}/run/checkpoints")
+    write(f"{d}/run/metrics.jsonl", '{"step": 1, "half')
+    write(f"{d}/run/resolved.yaml", "half")
+    a = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto"))
+    assert [l["step"] for l in read_metrics(f"{d}/run")] == list(range(1, 101))
+    assert a.json["weights_hash"] == ok(train(SEED, f"{d}/whole")).json["weights_hash"]
+
+
+def test_torn_checkpoint_is_passed_over(d):
+    whole = ok(train(SEED, f"{d}/whole", "--save_steps", 40)).json
+    ok(train(SEED, f"{d}/run", "--save_steps", 40, "--num_train_epochs", 90))
+    newest = sorted(glob.glob(f"{d}/run/checkpoints/*.safetensors"))[-1]
+    with open(newest, "r+b") as f:
+        f.seek(-3, 2)
+        f.write(b"x")
+    a = ok(train(SEED, f"{d}/run", "--save_steps", 40, "--resume_from_checkpoint", "auto"))
+    assert "damaged" in a.err and a.json["weights_hash"] == whole["weights_hash"]
+    same(f"{d}/run", f"{d}/whole")
+
+
+def test_two_runs_in_one_folder(d):
+    recipe = write(f"{d}/r.yaml", LONG)
+    p = start(recipe, f"{d}/run", "--micro_batch_size", 1)
+    assert when_trained(p, f"{d}/run", 3)
+    p.send_signal(signal.SIGSTOP)
+    a = train(recipe, f"{d}/run", "--resume_from_checkpoint", "auto")
+    p.kill()
+    p.communicate()
+    refused(a, 1, str(p.pid))
+    ok(train(recipe, f"{d}/run", "--resume_from_checkpoint", "auto"))
+
+
+if __name__ == "__main__":
+    run_tests(globals())

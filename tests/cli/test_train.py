@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""accrue train, eval and plan as a user sees them: what they print, write and leave."""
+import csv, json, os
+from helper import *
+
+
+def test_one_hash_for_every_split(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE)
+    seen = {}
+    for micro in (1, 7, 50, 120, "auto"):
+        for threads in (1, 3):
+            a = ok(train(recipe, f"{d}/{micro}-{threads}", "--micro_batch_size", micro, "--threads", threads))
+            seen[micro, threads] = a.json["weights_hash"]
+    assert len(set(seen.values())) == 1, seen
+    other = ok(train(recipe, f"{d}/other", "--seed", 1)).json["weights_hash"]
+    assert other not in seen.values()
+
+
+def test_record(d):
+    r = ok(train(SEED, f"{d}/run")).json
+    assert (r["updates"], r["windows"], r["skipped"], r["samples"]) == (100, 100, 0, 10000)
+    assert len(r["weights_hash"]) == 32 and r["loss"] > 0 and r["samples_per_second"] > 0
+    assert 0 < r["peak_rss_bytes"] <= r["planned_bytes"]
+
+
+def test_what_a_run_leaves(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE)
+    r = ok(train(recipe, f"{d}/run")).json
+    files = os.listdir(f"{d}/run")
+    for f in ("metrics.jsonl", "metrics.csv", "resolved.yaml", "model.safetensors", "accrue.json", "run.json", "report.html"):
+        assert f in files, f"{f} is not in {files}"
+    assert sum(f.startswith("events.out.tfevents.") for f in files) == 1
+    assert not any(".tmp." in f for f in files), files
+    lines = read_metrics(f"{d}/run")
+    updates = [l for l in lines if "loss" in l]
+    evals = [l for l in lines if "eval_loss" in l]
+    assert [l["step"] for l in updates] == list(range(1, 31))
+    assert [l["step"] for l in evals] == [5, 10, 15, 20, 25, 30]
+    assert sum(l["samples"] for l in updates) == 3000 == r["samples"]
+    assert updates[4]["samples"] == 20, "the ragged tail of an epoch of 500"
+    assert updates[-1]["loss"] == r["loss"] and evals[-1]["eval_loss"] == r["eval_loss"]
+    rows = list(csv.DictReader(open(f"{d}/run/metrics.csv")))
+    assert len(rows) == len(lines)
+    assert [float(x["loss"]) for x in rows if x["loss"]] == [l["loss"] for l in updates]
+    model = json.load(open(f"{d}/run/accrue.json"))
+    assert model["model"]["layers"] == [32, 96, 96, 4] and model["numerics"] == 1
+    assert model["weights_hash"] == r["weights_hash"]
+
+
+def test_weights_have_pytorchs_names(d):
+    ok(train(SEED, f"{d}/run"))
+    shapes = {k: shape for k, (shape, _) in read_tensors(f"{d}/run/model.safetensors").items()}
+    assert shapes == {"0.weight": [5, 10], "0.bias": [5], "2.weight": [2, 5], "2.bias": [2]}, shapes
+
+
+def test_resolved_recipe_reproduces_the_run(d):
+    a = ok(train(write(f"{d}/r.yaml", MIDDLE), f"{d}/run", "--seed", 5, "--set", "model.dropout=0.3")).json
+    b = ok(train(f"{d}/run/resolved.yaml", f"{d}/again")).json
+    assert a["weights_hash"] == b["weights_hash"] and a["recipe_hash"] == b["recipe_hash"]
+
+
+def test_means_over_logging_steps(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE)
+    ok(train(recipe, f"{d}/each"))
+    ok(train(recipe, f"{d}/four", "--logging_steps", 4))
+    each = [l for l in read_metrics(f"{d}/each") if "loss" in l]
+    four = [l for l in read_metrics(f"{d}/four") if "loss" in l]
+    assert [l["step"] for l in four] == [4, 8, 12, 16, 20, 24, 28, 30]
+    first = each[4:8]  # holds the ragged window, whose weight is smaller
+    mean = sum(l["loss"] * l["weight"] for l in first) / sum(l["weight"] for l in first)
+    assert abs(four[1]["loss"] - mean) < 1e-12 * mean, (four[1]["loss"], mean)
+
+
+def test_watching_changes_no_bit(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE)
+    a = ok(train(recipe, f"{d}/a")).json
+    b = ok(train(recipe, f"{d}/b", "--eval_steps", 1, "--logging_steps", 7, "--save_steps", 3, "-v")).json
+    c = ok(train(recipe, f"{d}/c", "--eval_steps", 0, "--save_steps", 0, "-q")).json
+    assert a["weights_hash"] == b["weights_hash"] == c["weights_hash"]
+    assert not os.listdir(f"{d}/c/checkpoints")
+
+
+def test_effective_batch_beyond_the_data(d):
+    a = ok(train(SEED, f"{d}/run", "--effective_batch_size", 1000, "--num_train_epochs", 3))
+    assert a.json["updates"] == 3 and a.json["samples"] == 300
+    assert "warning" in a.err and "whole epoch" in a.err, a.err
+
+
+def test_last_window_dropped(d):
+    a = ok(train(write(f"{d}/r.yaml", MIDDLE), f"{d}/run", "--last_window", "drop"))
+    assert a.json["updates"] == 24 and a.json["samples"] == 24 * 120
+
+
+def test_only_the_first_samples(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE)
+    a = ok(train(recipe, f"{d}/run", "--data.train.samples", 240))
+    assert a.json["samples"] == 6 * 240 and a.json["updates"] == 12
+
+
+def test_default_folder_counts_up(d):
+    for n in (1, 2):
+        ok(accrue("train", SEED, cwd=d))
+        assert os.path.exists(f"{d}/runs/seed-00{n}/model.safetensors")
+
+
+def test_empty_folder_is_taken(d):
+    os.mkdir(f"{d}/run")
+    ok(train(SEED, f"{d}/run"))
+
+
+def test_best_model_is_written(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE.replace("learning_rate: 1e-3", "learning_rate: 3e-2"))
+    a = ok(train(recipe, f"{d}/run", "--load_best_model_at_end", "true", "--eval_steps", 1, "--save_total_limit", 1))
+    evals = {l["step"]: l["eval_loss"] for l in read_metrics(f"{d}/run") if "eval_loss" in l}
+    best = min(evals, key=evals.get)
+    assert a.json["best_step"] == best and best != 30, (best, evals)
+    e = ok(accrue("eval", f"{d}/run", "--json")).json
+    assert e["loss"] == evals[best], (e, evals[best])
+    last = ok(train(recipe, f"{d}/last")).json
+    assert last["weights_hash"] != a.json["weights_hash"]
+
+
+def test_eval_repeats_the_last_evaluation(d):
+    r = ok(train(write(f"{d}/r.yaml", MIDDLE), f"{d}/run")).json
+    for micro in (1, 33):
+        e = ok(accrue("eval", f"{d}/run", "--json", "--micro_batch_size", micro)).json
+        assert e["loss"] == r["eval_loss"] and e["samples"] == 70
+
+
+def test_frozen_parameters_stay(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE + "trainable: ['0.*']\n")
+    ok(train(recipe, f"{d}/run"))
+    ok(train(recipe, f"{d}/still", "--learning_rate", 0))
+    now, then = (read_tensors(f"{d}/{f}/model.safetensors") for f in ("run", "still"))
+    changed = {n for n in now if now[n] != then[n]}
+    assert changed == {"0.weight", "0.bias"}, changed
+    p = ok(accrue("plan", recipe, "--json")).json
+    names = {t["name"] for t in p["tensors"] if t["kind"] in ("optimizer state", "gradient") and "weight" in t["name"]}
+    assert any(n.startswith("0.") for n in names) and not any(n.startswith("6.") for n in names), names
+
+
+def test_plan_lists_every_byte(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE)
+    p = ok(accrue("plan", recipe, "--json", "--micro_batch_size", 40)).json
+    assert p["updates"] == 30 and p["micro_batch_size"] == 40 and p["update_seconds"] > 0
+    assert max(t["offset"] + t["bytes"] for t in p["tensors"]) <= p["arena_bytes"] < p["planned_bytes"]
+    assert sum(k for n, k in p["kinds"].items()) == p["planned_bytes"], p["kinds"]
+    assert all(s["alive_bytes"] <= p["arena_bytes"] for s in p["steps"])
+    params = sum(t["bytes"] for t in p["tensors"] if t["kind"] == "parameters")
+    assert params >= 4 * p["parameters"]
+    assert not os.path.exists(f"{d}/runs")
+    fit = ok(accrue("plan", recipe, "--json", "--fit", "64MiB")).json["fit"]
+    assert fit and all(f["planned_bytes"] <= f["memory_limit"] <= 64 << 20 for f in fit)
+
+
+def test_memory_limit_is_kept_or_refused(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE.replace("96, 96", "512, 512"))
+    hashes, refusals = set(), 0
+    for mib in (2, 4, 6, 7, 8, 9, 10, 12, 16):
+        a = train(recipe, f"{d}/{mib}", "--memory_limit", f"{mib}MiB", "--num_train_epochs", 1, "--warmup_steps", 0)
+        if a.code == 4:
+            refusals += 1
+            assert "MiB would do" in a.err and not os.path.exists(f"{d}/{mib}"), a.err
+        else:
+            ok(a)
+            assert a.json["peak_rss_bytes"] <= a.json["planned_bytes"] <= mib << 20, a.json
+            hashes.add(a.json["weights_hash"])
+    assert refusals >= 1 and len(hashes) == 1, (refusals, hashes)
+    text = train(recipe, f"{d}/no", "--memory_limit", "2MiB").err
+    least = text.split("--memory_limit ")[1].split("MiB")[0]
+    ok(train(recipe, f"{d}/least", "--memory_limit", f"{least}MiB"))
+
+
+def test_quiet_and_plain(d):
+    a = ok(accrue("train", SEED, "-q", "--output_dir", f"{d}/q"))
+    assert a.out == "" and a.err == "", (a.out, a.err)
+    b = ok(accrue("train", SEED, "--output_dir", f"{d}/p"))
+    assert "\r" not in b.err and "\033" not in b.err, "a pipe is not a terminal"
+    assert "effective 100 = micro 5 x 20 steps" in b.err and "planned peak" in b.err
+
+
+def test_help_and_versions(d):
+    for args in (["--help"], ["train", "--help"], ["eval", "--help"], ["plan", "--help"]):
+        a = ok(accrue(*args))
+        assert a.out and max(len(l) for l in a.out.splitlines()) <= 80, [l for l in a.out.splitlines() if len(l) > 80]
+    assert "numerics 1" in ok(accrue("--version")).out
+
+
+if __name__ == "__main__":
+    run_tests(globals())
