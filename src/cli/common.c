@@ -19,7 +19,7 @@ static const acr__command *command_of(const acr__cli *cli)
 static void print_usage(const acr__cli *cli, const acr__usage *usage)
 {
     const acr__command *c = command_of(cli);
-    printf("accrue %s %s: %s\n", c->name, c->arguments, c->summary);
+    printf("usage: accrue %s %s\n\n%s\n", c->name, c->arguments, c->summary);
     if (usage->text)
         printf("\n%s", usage->text);
     printf("\n");
