@@ -88,6 +88,7 @@ static uint64_t train(const way *w, acr_report *last)
     o.plan.micro_batch = w->micro;
     o.plan.stage_rows = w->stage;
     o.plan.optimizer = ACR_ADAMW;
+    o.plan.max_window_rows = TOKENS * LONGEST;
     o.trainer.learning_rate = 0.01;
     o.trainer.max_grad_norm = 0.2;
     o.trainer.reduction = w->reduction;
@@ -163,6 +164,7 @@ static void a_masked_sample(void **state)
     for (int with = 0; with < 2; with++) {
         zoo_opts o = ZOO_OPTS_INIT;
         o.plan.micro_batch = 2;
+        o.plan.max_window_rows = TOKENS * LONGEST;
         zoo_run r = zoo_start(&ragged_case, &o);
         acr_report report = ACR_REPORT_INIT;
         int32_t offsets[TOKENS + 1];
