@@ -211,7 +211,7 @@ static acr_status check_range(const acr_trainer *t, int param, int64_t first, in
             t->g->param_count);
     const acr__param *p = &t->g->params[param];
     FAIL_IF(first < 0 || n < 0 || first > p->elements || n > p->elements - first, t->ctx, ACR_E_ARGUMENT,
-            "'%s': elements %lld to %lld of %lld", p->name, (long long)first, (long long)first + n,
+            "'%s': %lld elements from %lld on were asked for, it has %lld", p->name, (long long)n, (long long)first,
             (long long)p->elements);
     return ACR_OK;
 }

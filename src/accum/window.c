@@ -178,9 +178,10 @@ static ACR_APART acr_status read_output(acr_trainer *t, const char *name, int64_
     if (node == ACR_NONE)
         return ACR_E_ARGUMENT;
     const acr__exec *e = &t->execs[node];
-    FAIL_IF(first_row < 0 || rows < 0 || first_row + rows > t->run.rows[e->domain], t->ctx, ACR_E_ARGUMENT,
-            "output '%s' has %lld rows, %lld to %lld were asked for", name, (long long)t->run.rows[e->domain],
-            (long long)first_row, (long long)first_row + rows);
+    int64_t there = t->run.rows[e->domain];
+    FAIL_IF(first_row < 0 || rows < 0 || first_row > there || rows > there - first_row, t->ctx, ACR_E_ARGUMENT,
+            "output '%s': %lld rows from %lld on were asked for, it has %lld", name, (long long)rows,
+            (long long)first_row, (long long)there);
     const char *p = acr__rows_at(&t->run, &e->out, e->domain);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < e->node->cols; j++) {

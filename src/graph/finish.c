@@ -137,7 +137,8 @@ acr_status acr_graph_finish(acr_graph *g)
     FAIL_IF(g->loss == ACR_NONE && g->output_count == 0, g->ctx, ACR_E_STATE,
             "the graph has neither a loss nor an output; call acr_loss or acr_output");
     TRY(check_names(g));
-    qsort(g->params, (size_t)g->param_count, sizeof *g->params, by_name);
+    if (g->param_count)
+        qsort(g->params, (size_t)g->param_count, sizeof *g->params, by_name);
     for (int i = 0; i < g->param_count; i++)
         g->nodes[g->params[i].node].param = i;
     mark_live(g);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "accum/weight.h"
 #include "regression.h"
 
 enum { SAMPLES = 40, WINDOW = 17 };
@@ -391,6 +392,48 @@ static void ignored_labels(void **state)
     assert_true(h[0] == h[1]);
 }
 
+/* Rule 5 written out: leaves of 4096, 16 chains each, then the tree. */
+static double ordered_sum(int64_t n, const double *x)
+{
+    double total = 0;
+    for (int64_t leaf = 0; leaf < n; leaf += 4096) {
+        double c[16] = {0};
+        for (int64_t i = leaf; i < acr__min(leaf + 4096, n); i++)
+            c[(i - leaf) % 16] += x[i];
+        for (int half = 8; half; half /= 2)
+            for (int i = 0; i < half; i++)
+                c[i] += c[i + half];
+        total += c[0];
+    }
+    return total;
+}
+
+/* The sums of loss and W go on across calls, whatever the calls bring; reading in
+ * between changes nothing. Numbers of many sizes, so that the order shows. */
+static void scalars_carry_over(void **state)
+{
+    (void)state;
+    enum { MANY = 10000 };
+    static double x[MANY];
+    double plain = 0;
+    for (int i = 0; i < MANY; i++) {
+        x[i] = ldexp((double)zoo_uniform(3, 4, (uint64_t)i), (int)(zoo_uniform(3, 5, (uint64_t)i) * 30));
+        plain += x[i];
+    }
+    const int64_t lengths[] = {0, 1, 15, 16, 17, 4095, 4096, 4097, 8192, MANY};
+    for (int l = 0; l < 10; l++)
+        for (int64_t piece = 1; piece < 6000; piece = piece * 3 + 1) {
+            acr__sum s;
+            acr__sum_clear(&s);
+            for (int64_t at = 0; at < lengths[l]; at += piece) {
+                acr__sum_add(&s, acr__min(piece, lengths[l] - at), x + at);
+                acr__sum_value(&s);
+            }
+            assert_true(acr__sum_value(&s) == ordered_sum(lengths[l], x));
+        }
+    assert_true(plain != ordered_sum(MANY, x));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +449,7 @@ int main(void)
         cmocka_unit_test(decay_excluded),
         cmocka_unit_test(report_fields),
         cmocka_unit_test(ignored_labels),
+        cmocka_unit_test(scalars_carry_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

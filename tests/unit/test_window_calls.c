@@ -54,6 +54,7 @@ static void refused_outside(zoo_run *r, acr_batch *b)
     REFUSED(r->ctx, acr_param_write(r->t, 0, INT64_MAX, INT64_MAX, p), ACR_E_ARGUMENT, "a.bias");
     REFUSED(r->ctx, acr_state_read(r->t, 0, 2, 0, 1, p), ACR_E_ARGUMENT, "state 2");
     REFUSED(r->ctx, acr_output_read(r->t, "nothing", 0, 1, p), ACR_E_ARGUMENT, "'nothing'");
+    REFUSED(r->ctx, acr_output_read(r->t, "prediction", INT64_MAX, INT64_MAX, p), ACR_E_ARGUMENT, "'prediction'");
     REFUSED(r->ctx, acr_predict(r->t, b, "nothing", p), ACR_E_ARGUMENT, "'nothing'");
 }
 
