@@ -182,7 +182,8 @@ static void poke(acr_graph *g)
                     acr_concat(g, 1, &n.x), acr_reshape(g, n.x, (int)DIMS(2, 2)), acr_dropout(g, n.x, 0.5f, "zd"),
                     acr_layer_norm(g, n.x, 1e-5f, "zn"), acr_embedding(g, n.label, 3, 2, "ze"),
                     acr_embedding_shared(g, n.label, n.table), acr_mse(g, n.x, n.y, ACR_NONE),
-                    acr_cross_entropy(g, n.x, n.label, ACR_NONE, NULL), acr_domain_create(g, "zz", 3)};
+                    acr_cross_entropy(g, n.x, n.label, ACR_NONE, NULL), acr_domain_create(g, "zz", 3),
+                    acr_relu(g, 999), acr_concat(g, 0, NULL), acr_dropout(g, n.x, 2, "zb"), acr_param(g, NULL, 9, NULL, 0, 0)};
     for (size_t i = 0; i < sizeof r / sizeof *r; i++)
         assert_int_equal(r[i], ACR_NONE);
     acr_output(g, "zo", n.x);

@@ -61,9 +61,10 @@ static void read_state(zoo_run *r, int slot, float *out)
     ZOO_OK(r->ctx, acr_state_read(r->t, 1, slot, 0, REG_OUT * REG_IN, out + REG_OUT));
 }
 
-static void follow(acr_optimizer optimizer, acr_trainer_opts t)
+static void follow_on(const char *isa, acr_optimizer optimizer, acr_trainer_opts t)
 {
     zoo_opts o = ZOO_OPTS_INIT;
+    o.isa = isa;
     o.plan.micro_batch = 5;
     o.plan.optimizer = optimizer;
     o.plan.momentum = t.momentum != 0;
@@ -103,6 +104,13 @@ static void follow(acr_optimizer optimizer, acr_trainer_opts t)
     }
     zoo_free(&d);
     zoo_stop(&r);
+}
+
+/* On every path: which one is the best here must not decide what is tested. */
+static void follow(acr_optimizer optimizer, acr_trainer_opts t)
+{
+    for (int i = 0; acr_isa_name(i); i++)
+        follow_on(acr_isa_name(i), optimizer, t);
 }
 
 static acr_trainer_opts base(void)
