@@ -142,6 +142,7 @@ static void json_kinds(acr__json *j, const acr__setup *s)
     for (int k = 0; k < ACR_KIND_COUNT; k++)
         acr__json_i64(j, acr_kind_name((acr_kind)k), (int64_t)acr_plan_kind_bytes(s->plan, (acr_kind)k));
     acr__json_i64(j, "program", s->program_bytes);
+    acr__json_i64(j, "choosing the plan", acr__memory_choosing(s));
     acr__json_end(j);
 }
 

@@ -15,7 +15,7 @@ enum {
     STACK = 48 * 1024,        /* of a thread, what it touches */
     SMALL_BATCH = 64,         /* auto for networks that need no measuring */
     EVAL_BATCH = 256,
-    MOST_MEASURED = 1024,     /* larger micro-batches are no faster */
+    MOST_MEASURED = 512,      /* larger micro-batches are hardly faster, and measuring them takes their memory */
     LARGE_MODEL = 2000000,    /* parameters above which a narrower model is timed */
 };
 static const double CALIBRATION = 0.3;     /* seconds */
@@ -315,7 +315,7 @@ acr_status acr__memory_plan(acr__setup *s)
     if (status == ACR_OK) {
         s->micro_batch = fit.opts.micro_batch;
         s->planned_bytes = acr__max(fit.planned, acr__memory_peak());
-        s->program_bytes = s->planned_bytes - fit.arena;
+        s->program_bytes = fit.planned - fit.arena;
         if (fit.sample_seconds > 0)
             s->window_seconds = fit.sample_seconds * (double)s->effective + f.close_seconds;
         tell_why(s, &f, &fit);

@@ -115,6 +115,11 @@ int64_t acr__memory_free(void)
     return v1 >= 0 && v1 < least ? v1 : least;
 }
 
+int64_t acr__memory_choosing(const acr__setup *s)
+{
+    return s->planned_bytes - s->program_bytes - (int64_t)acr_plan_bytes(s->plan);
+}
+
 /* ---- the table -------------------------------------------------------------------- */
 void acr__memory_print(const acr__setup *s, FILE *f)
 {
@@ -125,6 +130,8 @@ void acr__memory_print(const acr__setup *s, FILE *f)
             fprintf(f, "  %-18s %10s\n", acr_kind_name((acr_kind)k), acr__bytes_text(bytes, text));
     }
     fprintf(f, "  %-18s %10s\n", "program", acr__bytes_text(s->program_bytes, text));
+    if (acr__memory_choosing(s) > 0)
+        fprintf(f, "  %-18s %10s\n", "choosing the plan", acr__bytes_text(acr__memory_choosing(s), text));
     fprintf(f, "  %-18s %10s", "planned peak", acr__bytes_text(s->planned_bytes, text));
     if (s->cfg->memory_limit)
         fprintf(f, " of %s", acr__bytes_text(s->cfg->memory_limit, text));

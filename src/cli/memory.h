@@ -55,6 +55,8 @@ acr_status acr__fitter_measure(acr__fitter *f, acr__fit *fit);
 
 /* Fills the plan's part of a setup. The sentence is in s->ctx. */
 acr_status acr__memory_plan(acr__setup *s);
+/* By how much timing larger plans went beyond the one chosen. */
+int64_t acr__memory_choosing(const acr__setup *s);
 /* The table of the banner and of `accrue plan`, a line for each kind. */
 void acr__memory_print(const acr__setup *s, FILE *f);
 

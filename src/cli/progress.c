@@ -16,17 +16,18 @@ void acr__progress_begin(acr__progress *p, const acr__cli *cli, int64_t windows,
     p->next = now + p->every;
 }
 
-static void print_line(acr__progress *p, const char *micro, double now)
+/* micro: where the open window is, as text; part: the share of it that is done. */
+static void print_line(acr__progress *p, const char *micro, double part, double now)
 {
     char line[320], rate[ACR__SHORT], peak[ACR__SHORT], limit[ACR__SHORT], eta[ACR__SHORT];
-    double passed = now - p->start;
-    double left = p->done > p->first ? passed / (double)(p->done - p->first) * (double)(p->windows - p->done) : -1;
-    acr__count_text((int64_t)(passed > 0 ? (double)p->samples / passed : 0), rate);
+    double passed = now - p->start, windows = (double)(p->done - p->first) + part;
+    double left = windows > 0 ? passed / windows * ((double)(p->windows - p->done) - part) : 0;
+    acr__count_text((int64_t)(passed > 0 ? (double)(p->samples + p->open_samples) / passed : 0), rate);
     int n = snprintf(line, sizeof line, "step %lld/%lld", (long long)p->done, (long long)p->windows);
     if (p->done > p->first)
-        n += snprintf(line + n, sizeof line - (size_t)n, " | loss %.4g | lr %.3g | gnorm %.3g | %s/s", p->loss,
-                      p->learning_rate, p->grad_norm, rate);
-    n += snprintf(line + n, sizeof line - (size_t)n, "%s | mem %s/%s", micro, acr__bytes_text(acr__memory_peak(), peak),
+        n += snprintf(line + n, sizeof line - (size_t)n, " | loss %.4g | lr %.3g | gnorm %.3g", p->loss,
+                      p->learning_rate, p->grad_norm);
+    n += snprintf(line + n, sizeof line - (size_t)n, " | %s/s%s | mem %s/%s", rate, micro, acr__bytes_text(acr__memory_peak(), peak),
                   acr__bytes_text(p->memory_limit, limit));
     if (left > 0)
         snprintf(line + n, sizeof line - (size_t)n, " | ETA %s", acr__time_text(left, eta));
@@ -41,25 +42,31 @@ static void print_line(acr__progress *p, const char *micro, double now)
     p->next = now + p->every;
 }
 
-void acr__progress_update(acr__progress *p, const acr_report *r, double now)
+void acr__progress_add(acr__progress *p, const acr_report *r)
 {
     p->done = r->window + 1;
     p->samples += r->samples;
     p->loss = r->loss;
     p->learning_rate = r->learning_rate;
     p->grad_norm = r->grad_norm;
+    p->open_samples = 0;
+}
+
+void acr__progress_show(acr__progress *p, double now)
+{
     if (now >= p->next && !p->cli->flags.quiet)
-        print_line(p, "", now);
+        print_line(p, "", 0, now);
 }
 
 void acr__progress_micro(acr__progress *p, int64_t done, int64_t of, int64_t micro_batch, double now)
 {
     char micro[64];
+    p->open_samples = done;
     if (now < p->next || p->cli->flags.quiet)
         return;
     snprintf(micro, sizeof micro, " | micro %lld/%lld", (long long)((done + micro_batch - 1) / micro_batch),
              (long long)((of + micro_batch - 1) / micro_batch));
-    print_line(p, micro, now);
+    print_line(p, micro, (double)done / (double)of, now);
 }
 
 void acr__progress_break(acr__progress *p)
@@ -72,6 +79,6 @@ void acr__progress_break(acr__progress *p)
 void acr__progress_end(acr__progress *p)
 {
     if (p->done > p->first && !p->cli->flags.quiet)
-        print_line(p, "", acr__seconds());
+        print_line(p, "", 0, acr__seconds());
     acr__progress_break(p);
 }

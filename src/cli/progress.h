@@ -13,14 +13,16 @@ typedef struct acr__progress {
     double start, next;     /* seconds */
     double every;
     bool shown;             /* a line without its end stands on the terminal */
-    /* of the last update */
-    int64_t done, samples;
+    /* so far; of the last update */
+    int64_t done, samples, open_samples; /* open: of the window that is not closed yet */
     double loss, learning_rate, grad_norm;
 } acr__progress;
 
 void acr__progress_begin(acr__progress *p, const acr__cli *cli, int64_t windows, int64_t done, int64_t memory_limit);
-/* After each update; `now` is acr__seconds(). */
-void acr__progress_update(acr__progress *p, const acr_report *r, double now);
+/* After each update: takes its numbers, and now and then (`now` is
+ * acr__seconds()) shows them. */
+void acr__progress_add(acr__progress *p, const acr_report *r);
+void acr__progress_show(acr__progress *p, double now);
 /* Within a window: micro-batches of it. */
 void acr__progress_micro(acr__progress *p, int64_t done, int64_t of, int64_t micro_batch, double now);
 /* Ends the line, so that something else can be printed. */

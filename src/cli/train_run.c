@@ -10,6 +10,7 @@
 #include <string.h>
 
 static const double SAVE_EVERY = 600;     /* seconds: save_steps auto */
+static const double LOOK_WORK = 1e6;      /* multiply-adds between two looks at the clock */
 static const double LONG_WINDOW = 2e10;   /* multiply-adds of a window whose micro-batches are worth showing */
 
 /* ---- signals ------------------------------------------------------------------- */
@@ -109,9 +110,15 @@ static acr_status on_update(void *user, const acr_report *report)
     acr__train_run *r = user;
     int64_t done = report->window + 1;
     bool last = done == r->s->windows;
-    double now = acr__seconds();
     acr__run_log_add(&r->log, report);
-    acr__progress_update(&r->progress, report, now);
+    acr__progress_add(&r->progress, report);
+    r->looked += report->samples;
+    double now = 0; /* not looked at: the epoch of the clock, long ago */
+    if (r->looked >= r->look_every) {
+        r->looked = 0;
+        now = acr__seconds();
+        acr__progress_show(&r->progress, now);
+    }
     bool line = done % r->log_every == 0 || last;
     bool eval = r->eval_every > 0 && (done % r->eval_every == 0 || last);
     bool keep = !last && (r->save_every > 0 ? done % r->save_every == 0
@@ -145,6 +152,7 @@ acr_status acr__train_run_begin(acr__train_run *r, acr__cli *cli, acr__setup *s,
         status = acr__run_log_open(&r->log, s->ctx, folder, &r->state, s->per_epoch, from == NULL);
     if (status == ACR_OK)
         status = acr_clock_get(s->trainer, &r->begun);
+    r->look_every = (int64_t)(LOOK_WORK / 3 / (double)s->parameters);
     r->saved_at = from ? r->begun.windows : 0;
     r->saved_time = acr__seconds();
     return status;

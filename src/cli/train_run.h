@@ -20,6 +20,7 @@ typedef struct acr__train_run {
     acr__progress progress;
     /* in windows; eval and save 0: never; save -1: every ten minutes */
     int64_t log_every, eval_every, save_every;
+    int64_t look_every, looked; /* samples between two looks at the clock; since the last */
     int64_t saved_at; /* windows done at the last checkpoint */
     double saved_time;
     double paused;    /* seconds between updates spent on other things */
