@@ -11,17 +11,19 @@ typedef struct block {
     int64_t m0, m1, n0, n1;
 } block;
 
-/* This member's part of an [m, n] product. */
-static block split(int64_t m, int64_t n, int panel, int index, int count)
+/* This member's part of an [m, n] product. Where the m rows are samples and there
+ * are enough of them, members own rows through the whole network, so that what
+ * one wrote another need not fetch from its cache. Else columns, which divides the
+ * weights among the members' caches; rows again where columns divide badly. */
+enum { OWN_ROWS = 24 };
+static block split(int64_t m, int64_t n, bool samples, int panel, int index, int count)
 {
     block b = {0, m, 0, n};
     int64_t per_n = (n + panel - 1) / panel;
     per_n = (per_n + count - 1) / count * panel; /* columns of the largest share */
     int64_t per_m = (m + count - 1) / count;
-    /* rows only if the columns would be shared more than 4% worse, and each
-     * member still has rows enough to amortise reading all the weights */
-    bool by_rows = per_m * n * 26 < per_n * m * 25 && (per_m >= 12 || n <= panel);
-    if (by_rows)
+    bool worse = per_m * n * 26 < per_n * m * 25; /* columns would be shared more than 4% worse */
+    if ((samples && per_m >= OWN_ROWS) || (worse && (per_m >= 12 || n <= panel)))
         acr__share(m, 1, index, count, &b.m0, &b.m1);
     else
         acr__share(n, panel, index, count, &b.n0, &b.n1);
@@ -34,9 +36,9 @@ static const char *offset(const void *p, int64_t elements, size_t es)
 }
 
 /* Runs this member's block of the product that g describes as a whole. */
-static void multiply(const acr__run *run, acr_gemm g, int index, int count)
+static void multiply(const acr__run *run, acr_gemm g, bool samples, int index, int count)
 {
-    block b = split(g.m, g.n, run->k->panel, index, count);
+    block b = split(g.m, g.n, samples, run->k->panel, index, count);
     if (b.m0 >= b.m1 || b.n0 >= b.n1)
         return;
     size_t es = run->es;
@@ -63,7 +65,7 @@ void acr__linear_forward(const acr__run *run, const acr__exec *e, int index, int
         .c = acr__rows_at(run, &e->out, e->domain), .c_row = e->out.ld,
         .start = bias ? ACR_START_ROW : ACR_START_ZERO, .row = bias ? e->in[2].p : NULL,
     };
-    multiply(run, g, index, count);
+    multiply(run, g, true, index, count);
 }
 
 /* dX (+)= dY W: the chain over output features starts from 0 or from dX. */
@@ -79,7 +81,7 @@ void acr__linear_backward(const acr__run *run, const acr__exec *e, int index, in
         .c = acr__rows_at(run, &e->din[0], e->domain), .c_row = e->din[0].ld,
         .start = e->din_add[0] ? ACR_START_C : ACR_START_ZERO,
     };
-    multiply(run, g, index, count);
+    multiply(run, g, true, index, count);
 }
 
 /* acc2 (+)= acc (the first time a copy) for rows [m0,m1) x columns [n0,n1) of an accumulator. */
@@ -107,11 +109,11 @@ static void block_product(const acr__run *run, acr_gemm g, int index, int count)
     late.a = offset(g.a, early.k * g.a_col, run->es);
     late.b = offset(g.b, early.k * g.b_row, run->es);
     early.start = ACR_START_C;
-    multiply(run, late, index, count);
-    multiply(run, early, index, count);
+    multiply(run, late, false, index, count);
+    multiply(run, early, false, index, count);
 }
 #else
-#define block_product multiply
+#define block_product(run, g, index, count) multiply(run, g, false, index, count)
 #endif
 
 /* dW[o][i] += sum over staged rows, in order, of dY[r][o] X[r][i]. A chain that
@@ -120,7 +122,7 @@ static void weight_gradient(const acr__run *run, const acr__exec *e, int index, 
 {
     acr_domain d = e->domain;
     int64_t out = e->node->cols, in = e->in_cols[0];
-    block b = split(out, in, run->k->panel, index, count);
+    block b = split(out, in, false, run->k->panel, index, count);
     for (int64_t r = 0, next; r < run->stage_rows[d]; r = next) {
         int64_t at = run->stage_first[d] + r;
         next = acr__chunk_end(run, d, r);
