@@ -251,7 +251,7 @@ static acr_status set_one(acr__config *cfg, int option, const char *where, const
 {
     const acr__option *o = acr__option_get(option);
     void *at = acr__option_at(cfg, option);
-    int64_t index;
+    int64_t index = 0;
     if (o->type != ACR__ENUM && acr__word_find(o->values, text, strlen(text)) == 0) {
         set_unset(cfg, option);
         return ACR_OK;
