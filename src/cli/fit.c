@@ -7,8 +7,7 @@
 #include "cli/memory.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/prctl.h>
 
 enum {
     RESERVE = 448 * 1024,     /* checkpoint, metrics and event buffers, sentences, the kernel's imprecise counters */
@@ -307,6 +306,8 @@ acr_status acr__memory_plan(acr__setup *s)
 {
     acr__fitter f;
     acr__fit fit;
+    if (s->cfg->memory_limit) /* a huge page would be charged whole for the bytes of it that are used */
+        prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     acr__fitter_begin(&f, s);
     int64_t limit = s->cfg->memory_limit ? s->cfg->memory_limit : f.resident + acr__memory_free();
     acr_status status = acr__fitter_choose(&f, limit, &fit);
