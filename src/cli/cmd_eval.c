@@ -67,9 +67,10 @@ static acr_status run(acr__cli *cli, acr__setup *s, acr__config *cfg, const char
     char path[4400];
     acr_eval e = ACR_EVAL_INIT;
     snprintf(path, sizeof path, "%.4096s/model.safetensors", folder);
-    FAIL_IF(acr__file_kind(path) != 1, cli->ctx, ACR_E_DATA,
-            "%s: there is no model; the run is not finished: accrue train --resume_from_checkpoint auto --output_dir %s",
-            path, folder);
+    FAIL_IF(
+        acr__file_kind(path) != 1, cli->ctx, ACR_E_DATA,
+        "%s: there is no model; the run is not finished: accrue train --resume_from_checkpoint auto --output_dir %s",
+        path, folder);
     TRY(acr__setup_begin_eval(s, cli, cfg));
     acr_status status = read_normalization(s, path);
     TRY(acr__cli_told(cli, s->ctx, status));
@@ -85,11 +86,11 @@ static acr_status run(acr__cli *cli, acr__setup *s, acr__config *cfg, const char
 
 acr_status acr__cmd_eval(acr__cli *cli)
 {
-    const acr__usage usage = {
-        .uses = ACR__FOR_EVAL,
-        .least = 1,
-        .most = 1,
-        .text = "RUN is the folder of a finished run. Another set: --data.eval.format and so on.\n"};
+    const acr__usage usage = {.uses = ACR__FOR_EVAL,
+                              .least = 1,
+                              .most = 1,
+                              .text =
+                                  "RUN is the folder of a finished run. Another set: --data.eval.format and so on.\n"};
     bool go;
     acr__config *cfg = NULL;
     acr__setup s = {0};

@@ -112,7 +112,8 @@ static void print_text(const acr__setup *s)
     char a[ACR__SHORT], b[ACR__SHORT], c[ACR__SHORT];
     printf("parameters   %s\n", acr__count_text(s->parameters, a));
     printf("batch        effective %s = micro %s x %lld (%s)\n", acr__count_text(s->effective, a),
-           acr__count_text(s->micro_batch, b), (long long)((s->effective + s->micro_batch - 1) / s->micro_batch), s->why);
+           acr__count_text(s->micro_batch, b), (long long)((s->effective + s->micro_batch - 1) / s->micro_batch),
+           s->why);
     printf("weights      %s, staged rows %lld\n",
            acr_plan_kind_bytes(s->plan, ACR_KIND_PACKED) ? "packed once per update" : "not packed",
            (long long)acr_plan_stage_rows(s->plan));

@@ -23,9 +23,11 @@ static void tell_batch(const acr__setup *s)
     acr__count_text(s->windows, count[3]);
     acr__say(s->cli, "batch    effective %s = micro %s x %lld steps%s (%s)", count[0], count[1], (long long)steps,
              s->effective % s->micro_batch ? ", the last one smaller" : "", s->why);
-    acr__say(s->cli, "length   %s samples, %lld updates an epoch, %s in all", count[2], (long long)s->per_epoch, count[3]);
+    acr__say(s->cli, "length   %s samples, %lld updates an epoch, %s in all", count[2], (long long)s->per_epoch,
+             count[3]);
     if (tail && s->cfg->last_window == ACR__LAST_STEP)
-        acr__say(s->cli, "         the last window of an epoch has %lld samples, divided by its own weight", (long long)tail);
+        acr__say(s->cli, "         the last window of an epoch has %lld samples, divided by its own weight",
+                 (long long)tail);
     else if (tail)
         acr__say(s->cli, "         the last %lld samples of an epoch are dropped", (long long)tail);
 }
@@ -153,7 +155,8 @@ static acr_status run_setup(acr__cli *cli, acr__setup *s, acr__config *cfg, acr_
     folder->ctx = s->ctx;
     print_banner(s, folder);
     if (cfg->effective_batch_size > s->train_info.samples)
-        acr__warn(cli, "effective_batch_size %lld is more than the %lld samples there are: an update is the whole epoch",
+        acr__warn(cli,
+                  "effective_batch_size %lld is more than the %lld samples there are: an update is the whole epoch",
                   (long long)cfg->effective_batch_size, (long long)s->train_info.samples);
     return acr__cli_told(cli, s->ctx, train_all(cli, s, folder));
 }

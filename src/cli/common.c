@@ -32,7 +32,8 @@ acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
 {
     const acr__command *c = command_of(cli);
     *go = false;
-    TRY(acr__flags_parse(cli->ctx, &cli->flags, usage->uses, usage->switch_count, usage->switches, cli->argc, cli->argv));
+    TRY(acr__flags_parse(cli->ctx, &cli->flags, usage->uses, usage->switch_count, usage->switches, cli->argc,
+                         cli->argv));
     if (cli->flags.help) {
         print_usage(cli, usage);
         return ACR_OK;
@@ -40,8 +41,9 @@ acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
     int given = cli->flags.positional_count;
     FAIL_IF(given < usage->least, cli->ctx, ACR_E_CONFIG, "accrue %s: %s is missing; usage: accrue %s %s", c->name,
             given ? "an argument" : "what it is to work on", c->name, c->arguments);
-    FAIL_IF(given > usage->most, cli->ctx, ACR_E_CONFIG, "accrue %s: '%s' is one argument too many; usage: accrue %s %s",
-            c->name, cli->flags.positional[usage->most], c->name, c->arguments);
+    FAIL_IF(given > usage->most, cli->ctx, ACR_E_CONFIG,
+            "accrue %s: '%s' is one argument too many; usage: accrue %s %s", c->name,
+            cli->flags.positional[usage->most], c->name, c->arguments);
     *go = true;
     return ACR_OK;
 }
@@ -59,22 +61,16 @@ static void say(const char *prefix, const char *format, va_list args)
     fprintf(stderr, "%s%s\n", prefix, line);
 }
 
-#define SAY(condition, prefix)    \
-    va_list args;                 \
-    va_start(args, format);       \
-    if (condition)                \
+#define SAY(condition, prefix)     \
+    va_list args;                  \
+    va_start(args, format);        \
+    if (condition)                 \
         say(prefix, format, args); \
     va_end(args)
 
-void acr__say(const acr__cli *cli, const char *format, ...)
-{
-    SAY(!cli->flags.quiet, "");
-}
+void acr__say(const acr__cli *cli, const char *format, ...) { SAY(!cli->flags.quiet, ""); }
 
-void acr__say_more(const acr__cli *cli, const char *format, ...)
-{
-    SAY(cli->flags.verbose, "");
-}
+void acr__say_more(const acr__cli *cli, const char *format, ...) { SAY(cli->flags.verbose, ""); }
 
 void acr__warn(const acr__cli *cli, const char *format, ...)
 {
@@ -171,15 +167,9 @@ static void open_level(acr__json *j, const char *key, char open, char close)
     j->close[j->depth] = close;
 }
 
-void acr__json_object(acr__json *j, const char *key)
-{
-    open_level(j, key, '{', '}');
-}
+void acr__json_object(acr__json *j, const char *key) { open_level(j, key, '{', '}'); }
 
-void acr__json_array(acr__json *j, const char *key)
-{
-    open_level(j, key, '[', ']');
-}
+void acr__json_array(acr__json *j, const char *key) { open_level(j, key, '[', ']'); }
 
 void acr__json_end(acr__json *j)
 {

@@ -21,10 +21,10 @@ typedef struct acr__cli {
     const char *command; /* as in commands.def */
     int argc;            /* what follows the subcommand's name */
     char **argv;
-    acr__flags flags;    /* after acr__cli_flags */
-    bool terminal;       /* stderr is one */
-    bool color;          /* and NO_COLOR is not set */
-    int exit_code;       /* -1: what the status says; 75 for a preempted run */
+    acr__flags flags; /* after acr__cli_flags */
+    bool terminal;    /* stderr is one */
+    bool color;       /* and NO_COLOR is not set */
+    int exit_code;    /* -1: what the status says; 75 for a preempted run */
 } acr__cli;
 
 typedef struct acr__command {
@@ -42,7 +42,7 @@ typedef struct acr__usage {
     int uses; /* ACR__FOR_TRAIN, ACR__FOR_EVAL: options of the table; 0: none */
     int switch_count;
     const acr__switch *switches;
-    int least, most; /* positional arguments */
+    int least, most;  /* positional arguments */
     const char *text; /* a paragraph for --help, lines of at most 80 columns; may be NULL */
 } acr__usage;
 /* Fills cli->flags. *go is false after --help, which it has printed. */

@@ -10,23 +10,23 @@
 #include <sys/prctl.h>
 
 enum {
-    RESERVE = 448 * 1024,     /* checkpoint, metrics and event buffers, sentences, the kernel's imprecise counters */
-    STACK = 48 * 1024,        /* of a thread, what it touches */
-    SMALL_BATCH = 64,         /* auto for networks that need no measuring */
+    RESERVE = 448 * 1024, /* checkpoint, metrics and event buffers, sentences, the kernel's imprecise counters */
+    STACK = 48 * 1024,    /* of a thread, what it touches */
+    SMALL_BATCH = 64,     /* auto for networks that need no measuring */
     EVAL_BATCH = 256,
-    MOST_MEASURED = 512,      /* larger micro-batches are hardly faster, and measuring them takes their memory */
-    LARGE_MODEL = 2000000,    /* parameters above which a narrower model is timed */
+    MOST_MEASURED = 512,   /* larger micro-batches are hardly faster, and measuring them takes their memory */
+    LARGE_MODEL = 2000000, /* parameters above which a narrower model is timed */
 };
-static const double CALIBRATION = 0.3;     /* seconds */
-static const double SMALL_WINDOW = 2e7;    /* multiply-adds of a window that takes a few milliseconds */
+static const double CALIBRATION = 0.3;  /* seconds */
+static const double SMALL_WINDOW = 2e7; /* multiply-adds of a window that takes a few milliseconds */
 static const double TOLERANCE = 1.03;
 
 void acr__fitter_begin(acr__fitter *f, acr__setup *s)
 {
     *f = (acr__fitter){.s = s, .resident = acr__memory_now() + acr__memory_unread(), .peak = acr__memory_peak()};
     f->held_bytes = (int64_t)(s->train_info.held_bytes + s->eval_info.held_bytes);
-    f->open_bytes = acr__max((int64_t)s->train_info.open_bytes,
-                             (int64_t)(s->train_info.held_bytes + s->eval_info.open_bytes));
+    f->open_bytes =
+        acr__max((int64_t)s->train_info.open_bytes, (int64_t)(s->train_info.held_bytes + s->eval_info.open_bytes));
 }
 
 void acr__fitter_end(acr__fitter *f)
@@ -212,12 +212,14 @@ static acr_status refuse(acr__fitter *f, int64_t micro, int64_t limit)
     acr__bytes_text(limit, have);
     acr__bytes_text(least.planned, need);
     if (!configured)
-        return acr__fail(f->s->ctx, ACR_E_LIMIT, "this machine has %s for the process, and it needs %s at micro_batch_size "
-                         "%lld (%lld MiB)%s; nothing was written", have, need, (long long)least.opts.micro_batch,
-                         (long long)mib, best);
-    return acr__fail(f->s->ctx, ACR_E_LIMIT, "memory_limit is %s, and the process needs %s at micro_batch_size %lld: "
-                     "--memory_limit %lldMiB would do%s; nothing was written", have, need,
-                     (long long)least.opts.micro_batch, (long long)mib, best);
+        return acr__fail(f->s->ctx, ACR_E_LIMIT,
+                         "this machine has %s for the process, and it needs %s at micro_batch_size "
+                         "%lld (%lld MiB)%s; nothing was written",
+                         have, need, (long long)least.opts.micro_batch, (long long)mib, best);
+    return acr__fail(f->s->ctx, ACR_E_LIMIT,
+                     "memory_limit is %s, and the process needs %s at micro_batch_size %lld: "
+                     "--memory_limit %lldMiB would do%s; nothing was written",
+                     have, need, (long long)least.opts.micro_batch, (long long)mib, best);
 }
 
 /* From 64 up while it gets faster, then down while it does not get slower. */

@@ -31,8 +31,10 @@ static int exit_code(acr_status status)
 
 static void print_help(FILE *f)
 {
-    fprintf(f, "accrue %s: train with any effective batch in whatever memory there is,\n"
-               "and get the same weights, bit for bit.\n\n", acr_version());
+    fprintf(f,
+            "accrue %s: train with any effective batch in whatever memory there is,\n"
+            "and get the same weights, bit for bit.\n\n",
+            acr_version());
     for (const acr__command *c = acr__commands; c->name; c++)
         fprintf(f, "  accrue %-8s %s\n", c->name, c->summary);
     fprintf(f, "\n  accrue COMMAND --help tells what a command takes; accrue --version\n\n"

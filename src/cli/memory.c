@@ -19,7 +19,7 @@ static bool read_text(const char *path, char text[TEXT])
     if (fd < 0)
         return false;
     size_t used = 0;
-    for (ssize_t n = 1; n > 0 && used < TEXT - 1; used += n > 0 ? (size_t)n : 0)
+    for (ssize_t n = 1; n > 0 && used<TEXT - 1; used += n> 0 ? (size_t)n : 0)
         n = read(fd, text + used, TEXT - 1 - used);
     close(fd);
     text[used] = '\0';
@@ -45,15 +45,9 @@ static int64_t status_bytes(const char *key)
     return kib < 0 ? 0 : kib * 1024;
 }
 
-int64_t acr__memory_peak(void)
-{
-    return status_bytes("VmHWM:");
-}
+int64_t acr__memory_peak(void) { return status_bytes("VmHWM:"); }
 
-int64_t acr__memory_now(void)
-{
-    return status_bytes("VmRSS:");
-}
+int64_t acr__memory_now(void) { return status_bytes("VmRSS:"); }
 
 int64_t acr__memory_unread(void)
 {

@@ -12,8 +12,8 @@
 
 #include "cli/setup.h"
 
-int64_t acr__memory_peak(void); /* VmHWM, in bytes */
-int64_t acr__memory_now(void);  /* VmRSS */
+int64_t acr__memory_peak(void);   /* VmHWM, in bytes */
+int64_t acr__memory_now(void);    /* VmRSS */
 int64_t acr__memory_unread(void); /* the program's pages that were not needed yet */
 /* What the machine or the cgroup has free, on top of what the process holds. */
 int64_t acr__memory_free(void);
@@ -21,9 +21,9 @@ int64_t acr__memory_free(void);
 /* A way to run: what fits, and how fast it is expected to be. */
 typedef struct acr__fit {
     acr_plan_opts opts;
-    int64_t arena;          /* bytes */
-    int64_t planned;        /* bytes of the process at its peak */
-    double sample_seconds;  /* 0: not measured */
+    int64_t arena;         /* bytes */
+    int64_t planned;       /* bytes of the process at its peak */
+    double sample_seconds; /* 0: not measured */
 } acr__fit;
 
 enum { ACR__FIT_MEASURED = 96 };

@@ -5,14 +5,19 @@
 
 #include <string.h>
 
-static const double REWRITE = 0.1;                     /* seconds between two states of the terminal's line */
-static const double FIRST_LINE = 1, SELDOM_LINE = 60;  /* seconds between plain lines: doubles from one to the other */
+static const double REWRITE = 0.1;                    /* seconds between two states of the terminal's line */
+static const double FIRST_LINE = 1, SELDOM_LINE = 60; /* seconds between plain lines: doubles from one to the other */
 
 void acr__progress_begin(acr__progress *p, const acr__cli *cli, int64_t windows, int64_t done, int64_t memory_limit)
 {
     double now = acr__seconds();
-    *p = (acr__progress){.cli = cli, .windows = windows, .first = done, .done = done, .memory_limit = memory_limit,
-                         .start = now, .every = cli->terminal ? REWRITE : FIRST_LINE};
+    *p = (acr__progress){.cli = cli,
+                         .windows = windows,
+                         .first = done,
+                         .done = done,
+                         .memory_limit = memory_limit,
+                         .start = now,
+                         .every = cli->terminal ? REWRITE : FIRST_LINE};
     p->next = now + p->every;
 }
 
@@ -27,8 +32,8 @@ static void print_line(acr__progress *p, const char *micro, double part, double 
     if (p->done > p->first)
         n += snprintf(line + n, sizeof line - (size_t)n, " | loss %.4g | lr %.3g | gnorm %.3g", p->loss,
                       p->learning_rate, p->grad_norm);
-    n += snprintf(line + n, sizeof line - (size_t)n, " | %s/s%s | mem %s/%s", rate, micro, acr__bytes_text(acr__memory_peak(), peak),
-                  acr__bytes_text(p->memory_limit, limit));
+    n += snprintf(line + n, sizeof line - (size_t)n, " | %s/s%s | mem %s/%s", rate, micro,
+                  acr__bytes_text(acr__memory_peak(), peak), acr__bytes_text(p->memory_limit, limit));
     if (left > 0)
         snprintf(line + n, sizeof line - (size_t)n, " | ETA %s", acr__time_text(left, eta));
     if (p->cli->terminal)

@@ -12,7 +12,7 @@ typedef struct acr__progress {
     int64_t memory_limit;   /* or the planned bytes */
     double start, next;     /* seconds */
     double every;
-    bool shown;             /* a line without its end stands on the terminal */
+    bool shown; /* a line without its end stands on the terminal */
     /* so far; of the last update */
     int64_t done, samples, open_samples; /* open: of the window that is not closed yet */
     double loss, learning_rate, grad_norm;

@@ -18,7 +18,8 @@ static bool has(const char *folder, const char *name)
 /* Whether a run has begun there: what would be overwritten. */
 static bool holds_run(const char *folder)
 {
-    static const char *const sign[] = {"resolved.yaml", "metrics.jsonl", "model.safetensors", "run.json", "checkpoints"};
+    static const char *const sign[] = {"resolved.yaml", "metrics.jsonl", "model.safetensors", "run.json",
+                                       "checkpoints"};
     for (size_t i = 0; i < sizeof sign / sizeof *sign; i++)
         if (has(folder, sign[i]))
             return true;
@@ -141,8 +142,8 @@ static acr_status compare_config(acr__run_folder *r, acr__config *cfg, const cha
     return ACR_OK;
 }
 
-static acr_status read_record(acr__run_folder *r, acr__config *cfg, const char *path, int64_t windows, const json_t *root,
-                              char **record)
+static acr_status read_record(acr__run_folder *r, acr__config *cfg, const char *path, int64_t windows,
+                              const json_t *root, char **record)
 {
     const json_t *own = json_object_get(root, "record");
     const char *config = json_string_value(json_object_get(root, "config"));
@@ -225,13 +226,13 @@ static acr_status read_state(acr__run_folder *r, const acr_checkpoint *c, acr__r
 {
     const char *text;
     char *end;
-#define READ(name, convert)                                                                                         \
-    text = acr_checkpoint_value(c, "run." #name);                                                                   \
-    s->name = text ? convert : 0;                                                                                   \
-    FAIL_IF(!text || end == text || *end, r->ctx, ACR_E_DATA, "%s: run." #name " is missing or no number",           \
+#define READ(name, convert)                                                                                \
+    text = acr_checkpoint_value(c, "run." #name);                                                          \
+    s->name = text ? convert : 0;                                                                          \
+    FAIL_IF(!text || end == text || *end, r->ctx, ACR_E_DATA, "%s: run." #name " is missing or no number", \
             acr_checkpoint_path(c));
 #define COUNT(name) READ(name, strtoll(text, &end, 10))
-#define REAL(name) READ(name, strtod(text, &end))
+#define REAL(name)  READ(name, strtod(text, &end))
     ACR__RUN_COUNTS(COUNT)
     ACR__RUN_REALS(REAL)
 #undef READ
@@ -272,7 +273,9 @@ acr_status acr__run_checkpoint_restore(acr__run_folder *r, acr_checkpoint *c, ac
     return ACR_OK;
 }
 
-enum { STATE_KEYS = 10 + 6 + 2 };
+#define ONE(name) +1
+enum { STATE_KEYS = 2 ACR__RUN_COUNTS(ONE) ACR__RUN_REALS(ONE) };
+#undef ONE
 
 acr_status acr__run_checkpoint_save(acr__run_folder *r, acr_trainer *t, int keep, const acr__run_state *s)
 {
@@ -280,15 +283,15 @@ acr_status acr__run_checkpoint_save(acr__run_folder *r, acr_trainer *t, int keep
     char numbers[STATE_KEYS][NUMBER], path[4500], best[4500];
     int n = 0;
     acr_clock clock;
-#define COUNT(name)                                                      \
-    snprintf(numbers[n], NUMBER, "%lld", (long long)s->name);            \
-    keys[n] = "run." #name;                                              \
-    values[n] = numbers[n];                                              \
+#define COUNT(name)                                           \
+    snprintf(numbers[n], NUMBER, "%lld", (long long)s->name); \
+    keys[n] = "run." #name;                                   \
+    values[n] = numbers[n];                                   \
     n++;
-#define REAL(name)                      \
+#define REAL(name)                        \
     acr__number_f64(s->name, numbers[n]); \
-    keys[n] = "run." #name;             \
-    values[n] = numbers[n];             \
+    keys[n] = "run." #name;               \
+    values[n] = numbers[n];               \
     n++;
     ACR__RUN_COUNTS(COUNT)
     ACR__RUN_REALS(REAL)

@@ -22,11 +22,13 @@
 
 /* What a checkpoint keeps besides the engine's state. Numbers are written so
  * that they read back equal. */
-#define ACR__RUN_COUNTS(X)                                                                                 \
-    X(updates_since) X(samples_since) X(micro_since) X(skipped_since) X(eval_due) X(eval_step) X(best_step) \
-    X(jsonl_at) X(csv_at) X(events_at)
-#define ACR__RUN_REALS(X)                                                                    \
+/* clang-format off */
+#define ACR__RUN_COUNTS(X)                                                           \
+    X(updates_since) X(samples_since) X(micro_since) X(skipped_since)                \
+    X(eval_due) X(eval_step) X(best_step) X(jsonl_at) X(csv_at) X(events_at)
+#define ACR__RUN_REALS(X)                                                            \
     X(loss_since) X(weight_since) X(last_loss) X(eval_loss) X(eval_accuracy) X(best_metric)
+/* clang-format on */
 typedef struct acr__run_state {
     /* _since: of the updates since the last line; eval_due: an evaluation was
      * interrupted; eval_step: 0: none yet; best_step: likewise */
@@ -45,7 +47,7 @@ typedef struct acr__run_folder {
     char checkpoint[4300]; /* the one to go on from; "": the newest */
     bool numbered;         /* runs/NAME-NNN: another number if somebody took it */
     bool resume;
-    const char *config;    /* key=value lines, held by the configuration */
+    const char *config; /* key=value lines, held by the configuration */
     char recipe_hash[ACR__RECIPE_HASH];
     acr__lock *lock;
 } acr__run_folder;

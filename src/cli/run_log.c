@@ -9,9 +9,10 @@
 static const double PEAK_EVERY = 0.5; /* seconds between two looks at the high-water mark */
 
 /* The columns of metrics.csv, those of evaluations behind the others. */
-static const char *const columns[] = {"epoch",  "loss",    "lr",   "grad_norm", "clip",    "weight",
-                                      "samples", "micro_batches", "skipped", "samples_per_second", "peak_rss_bytes",
-                                      "eval_loss", "eval_accuracy", "eval_samples"};
+static const char *const columns[] = {
+    "epoch",         "loss",          "lr",      "grad_norm",          "clip",           "weight",
+    "samples",       "micro_batches", "skipped", "samples_per_second", "peak_rss_bytes", "eval_loss",
+    "eval_accuracy", "eval_samples"};
 enum { COLUMNS = sizeof columns / sizeof *columns };
 
 acr_status acr__run_log_open(acr__run_log *l, acr_context *ctx, const acr__run_folder *folder, acr__run_state *state,
@@ -51,10 +52,7 @@ void acr__run_log_add(acr__run_log *l, const acr_report *r)
     }
 }
 
-static acr__field real(const char *name, double v)
-{
-    return (acr__field){.name = name, .kind = ACR_FIELD_F64, .d = v};
-}
+static acr__field real(const char *name, double v) { return (acr__field){.name = name, .kind = ACR_FIELD_F64, .d = v}; }
 
 static acr__field whole(const char *name, int64_t v)
 {
@@ -77,10 +75,7 @@ static acr_status scalars(acr__run_log *l, int64_t step, double time, int count,
     return acr__events_scalars(l->events, step, time, n, tags, values);
 }
 
-static double epochs(const acr__run_log *l, int64_t windows)
-{
-    return (double)windows / (double)l->per_epoch;
-}
+static double epochs(const acr__run_log *l, int64_t windows) { return (double)windows / (double)l->per_epoch; }
 
 acr_status acr__run_log_line(acr__run_log *l, const acr_report *r)
 {
@@ -92,9 +87,15 @@ acr_status acr__run_log_line(acr__run_log *l, const acr_report *r)
     }
     double mean = s->updates_since == 1 ? r->loss : s->weight_since != 0 ? s->loss_since / s->weight_since : NAN;
     acr__field fields[] = {
-        real("epoch", epochs(l, r->window + 1)), real("loss", mean), real("lr", r->learning_rate),
-        real("grad_norm", r->grad_norm), real("clip", r->clip), real("weight", r->weight),
-        whole("samples", s->samples_since), whole("micro_batches", s->micro_since), whole("skipped", s->skipped_since),
+        real("epoch", epochs(l, r->window + 1)),
+        real("loss", mean),
+        real("lr", r->learning_rate),
+        real("grad_norm", r->grad_norm),
+        real("clip", r->clip),
+        real("weight", r->weight),
+        whole("samples", s->samples_since),
+        whole("micro_batches", s->micro_since),
+        whole("skipped", s->skipped_since),
         real("samples_per_second", passed > 0 ? floor((double)l->timed_samples / passed) : NAN),
         whole("peak_rss_bytes", l->peak),
     };
@@ -111,7 +112,9 @@ acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, co
 {
     double time = acr__wall_time();
     acr__field fields[] = {
-        real("epoch", epochs(l, window)), real("eval_loss", e->loss), whole("eval_samples", e->samples),
+        real("epoch", epochs(l, window)),
+        real("eval_loss", e->loss),
+        whole("eval_samples", e->samples),
         real("eval_accuracy", e->accuracy),
     };
     int count = isnan(e->accuracy) ? 3 : 4;

@@ -68,8 +68,8 @@ static acr_status check_widths(const acr__setup *s, const acr__data_info *info, 
     FAIL_IF(!info->has_target, s->ctx, ACR_E_CONFIG, "%s has no target, and loss: %s needs one", section,
             acr__loss_name(s->cfg));
     FAIL_IF(info->target_dtype == ACR_F32 && info->target_elements != out, s->ctx, ACR_E_SHAPE,
-            "model.layers ends with %lld, but a target of %s has %lld numbers; end it with %lld", (long long)out, section,
-            (long long)info->target_elements, (long long)info->target_elements);
+            "model.layers ends with %lld, but a target of %s has %lld numbers; end it with %lld", (long long)out,
+            section, (long long)info->target_elements, (long long)info->target_elements);
     return ACR_OK;
 }
 
@@ -145,10 +145,10 @@ acr_status acr__setup_graph(acr_graph **out, acr_context *ctx, const acr__config
     acr_graph_opts opts = ACR_GRAPH_OPTS_INIT;
     int classes = cfg->class_weights.count;
     int64_t outputs = cfg->model_layers.item[cfg->model_layers.count - 1];
-    FAIL_IF(cfg->model_layers.count > ACR__MOST_LAYERS, ctx, ACR_E_CONFIG, "model.layers has %d widths, at most %d are allowed",
-            cfg->model_layers.count, (int)ACR__MOST_LAYERS);
-    FAIL_IF(classes && classes != outputs, ctx, ACR_E_CONFIG, "class_weights has %d numbers, but there are %lld classes",
-            classes, (long long)outputs);
+    FAIL_IF(cfg->model_layers.count > ACR__MOST_LAYERS, ctx, ACR_E_CONFIG,
+            "model.layers has %d widths, at most %d are allowed", cfg->model_layers.count, (int)ACR__MOST_LAYERS);
+    FAIL_IF(classes && classes != outputs, ctx, ACR_E_CONFIG,
+            "class_weights has %d numbers, but there are %lld classes", classes, (long long)outputs);
     float *class_weight = acr__alloc(ctx, ((size_t)classes + 1) * sizeof *class_weight);
     if (!class_weight)
         return ACR_E_NO_MEMORY;
@@ -251,10 +251,7 @@ acr_plan_opts acr__setup_plan_opts(const acr__setup *s)
     return o;
 }
 
-acr_status acr__setup_plan(acr__setup *s)
-{
-    return acr__cli_told(s->cli, s->ctx, acr__memory_plan(s));
-}
+acr_status acr__setup_plan(acr__setup *s) { return acr__cli_told(s->cli, s->ctx, acr__memory_plan(s)); }
 
 /* ---- open ---------------------------------------------------------------------------- */
 static void fill_ones(const acr_slots *out, int64_t n)
@@ -319,10 +316,7 @@ static acr_status open_sets(acr__setup *s)
     return ACR_OK;
 }
 
-acr_status acr__setup_open(acr__setup *s)
-{
-    return acr__cli_told(s->cli, s->ctx, open_sets(s));
-}
+acr_status acr__setup_open(acr__setup *s) { return acr__cli_told(s->cli, s->ctx, open_sets(s)); }
 
 /* ---- trainer ------------------------------------------------------------------------- */
 acr_status acr__setup_init(acr_trainer *t, const acr__config *cfg)

@@ -43,10 +43,10 @@ typedef struct acr__setup {
     /* plan */
     acr_plan *plan;
     int64_t micro_batch;
-    int64_t planned_bytes;  /* the high-water mark this process will stay under */
-    int64_t program_bytes;  /* of it: outside the arena; more than both where choosing the plan took more */
-    double window_seconds;  /* predicted; 0: not known */
-    char why[160];          /* how the micro-batch was chosen */
+    int64_t planned_bytes; /* the high-water mark this process will stay under */
+    int64_t program_bytes; /* of it: outside the arena; more than both where choosing the plan took more */
+    double window_seconds; /* predicted; 0: not known */
+    char why[160];         /* how the micro-batch was chosen */
 
     /* open */
     double mean, deviation; /* predicts: given; else those of train_set */

@@ -17,7 +17,8 @@ typedef struct result {
 
 static acr_status no_memory(acr__train_run *r)
 {
-    return acr__fail(r->s->ctx, ACR_E_NO_MEMORY, "%s: memory is short for the files of the finished run", r->folder->path);
+    return acr__fail(r->s->ctx, ACR_E_NO_MEMORY, "%s: memory is short for the files of the finished run",
+                     r->folder->path);
 }
 
 static acr_status save_model(acr__train_run *r, result *out)

@@ -9,9 +9,9 @@
 #include <signal.h>
 #include <string.h>
 
-static const double SAVE_EVERY = 600;     /* seconds: save_steps auto */
-static const double LOOK_WORK = 1e6;      /* multiply-adds between two looks at the clock */
-static const double LONG_WINDOW = 2e10;   /* multiply-adds of a window whose micro-batches are worth showing */
+static const double SAVE_EVERY = 600;   /* seconds: save_steps auto */
+static const double LOOK_WORK = 1e6;    /* multiply-adds between two looks at the clock */
+static const double LONG_WINDOW = 2e10; /* multiply-adds of a window whose micro-batches are worth showing */
 
 /* ---- signals ------------------------------------------------------------------- */
 /* A handler has no argument: the context it cancels, and what came. */
@@ -170,7 +170,8 @@ static acr_status save_stopped(acr__train_run *r)
     }
     if (r->saved_at != clock.windows || r->state.eval_due)
         TRY(save(r));
-    acr__say(r->cli, "stopped after update %lld, saved; --resume_from_checkpoint auto --output_dir %s goes on from there",
+    acr__say(r->cli,
+             "stopped after update %lld, saved; --resume_from_checkpoint auto --output_dir %s goes on from there",
              (long long)clock.updates, r->folder->path);
     return ACR_OK;
 }
@@ -211,7 +212,4 @@ acr_status acr__train_run_go(acr__train_run *r, int *signal)
     return status;
 }
 
-void acr__train_run_end(acr__train_run *r)
-{
-    acr__run_log_close(&r->log);
-}
+void acr__train_run_end(acr__train_run *r) { acr__run_log_close(&r->log); }

@@ -21,11 +21,11 @@ typedef struct acr__train_run {
     /* in windows; eval and save 0: never; save -1: every ten minutes */
     int64_t log_every, eval_every, save_every;
     int64_t look_every, looked; /* samples between two looks at the clock; since the last */
-    int64_t saved_at; /* windows done at the last checkpoint */
+    int64_t saved_at;           /* windows done at the last checkpoint */
     double saved_time;
-    double paused;    /* seconds between updates spent on other things */
-    double seconds;   /* in updates */
-    acr_clock begun;  /* the clock when this process took over */
+    double paused;   /* seconds between updates spent on other things */
+    double seconds;  /* in updates */
+    acr_clock begun; /* the clock when this process took over */
 } acr__train_run;
 
 /* Takes up the checkpoint (NULL: from the beginning; closed in any case). */

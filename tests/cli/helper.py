@@ -38,7 +38,8 @@ def environment(**more):
 
 
 def accrue(*args, cwd=None, **env):
-    p = subprocess.run([ACCRUE, *map(str, args)], capture_output=True, text=True, cwd=cwd, env=environment(**env), timeout=300)
+    p = subprocess.run([ACCRUE, *map(str, args)], capture_output=True, text=True, cwd=cwd, env=environment(**env),
+                       timeout=300)
     return Answer(p.returncode, p.stdout, p.stderr)
 
 
