@@ -128,8 +128,8 @@ static int ways_agree(const training *t, uint64_t want)
             /* a hundred updates by single samples and two threads are barriers and little else */
             for (int m = threads == 2 && t->updates > 50 ? 3 : 0; m < 4; m++)
                 if (train(t, acr_isa_name(i), micro[m], threads, AS_IT_IS) != want) {
-                    fprintf(stderr, "%s, optimizer %d: other bits on %s at micro-batch %d with %d threads\n", t->c->name,
-                            (int)t->optimizer, acr_isa_name(i), (int)micro[m], threads);
+                    fprintf(stderr, "%s, optimizer %d: other bits on %s at micro-batch %d with %d threads\n",
+                            t->c->name, (int)t->optimizer, acr_isa_name(i), (int)micro[m], threads);
                     agree = 0;
                 }
         }
@@ -156,7 +156,8 @@ int main(int argc, char **argv)
         right &= ways_agree(t, h);
         for (enum change c = SWAP_ROWS; c <= UNFUSED; c++)
             if (train(t, "scalar", t->window, 1, c) == h) {
-                fprintf(stderr, "%s: %s does not change the hash\n", t->c->name, c == UNFUSED ? "--unfused" : "--swap-rows");
+                fprintf(stderr, "%s: %s does not change the hash\n", t->c->name,
+                        c == UNFUSED ? "--unfused" : "--swap-rows");
                 right = 0;
             }
     }

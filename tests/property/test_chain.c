@@ -138,8 +138,8 @@ static void compare(const form *f, const zoo_opts *o, int64_t rows)
         for (int64_t e = 0; e < acr_param_elements(r.g, p); e++) {
             double want = (double)definition(f, which, e, rows, &d, y);
             if (got[which][e] != want)
-                fail_msg("%s: '%s' element %d over %d rows is %a, not %a (%s, %d threads, micro-batch %d, stage %d)", f->name,
-                         f->param[which], (int)e, (int)rows, got[which][e], want, o->isa, o->threads,
+                fail_msg("%s: '%s' element %d over %d rows is %a, not %a (%s, %d threads, micro-batch %d, stage %d)",
+                         f->name, f->param[which], (int)e, (int)rows, got[which][e], want, o->isa, o->threads,
                          (int)o->plan.micro_batch, (int)o->plan.stage_rows);
         }
     }

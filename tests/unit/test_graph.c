@@ -178,12 +178,14 @@ static void poke(acr_graph *g)
 {
     int nodes_before = g->node_count, params = g->param_count, outputs = g->output_count;
     acr_node r[] = {zoo_in(g, "z", 2), acr_param(g, "zp", (int)DIMS(3), 1, 0), acr_linear(g, n.x, 3, "zl"),
-                    acr_linear_shared(g, n.x, n.table), acr_bias(g, n.x, n.bias), acr_relu(g, n.x), acr_add(g, n.x, n.y),
+                    acr_linear_shared(g, n.x, n.table), acr_bias(g, n.x, n.bias), acr_relu(g, n.x),
+                    acr_add(g, n.x, n.y),
                     acr_concat(g, 1, &n.x), acr_reshape(g, n.x, (int)DIMS(2, 2)), acr_dropout(g, n.x, 0.5f, "zd"),
                     acr_layer_norm(g, n.x, 1e-5f, "zn"), acr_embedding(g, n.label, 3, 2, "ze"),
                     acr_embedding_shared(g, n.label, n.table), acr_mse(g, n.x, n.y, ACR_NONE),
                     acr_cross_entropy(g, n.x, n.label, ACR_NONE, NULL), acr_domain_create(g, "zz", 3),
-                    acr_relu(g, 999), acr_concat(g, 0, NULL), acr_dropout(g, n.x, 2, "zb"), acr_param(g, NULL, 9, NULL, 0, 0)};
+                    acr_relu(g, 999), acr_concat(g, 0, NULL), acr_dropout(g, n.x, 2, "zb"),
+                    acr_param(g, NULL, 9, NULL, 0, 0)};
     for (size_t i = 0; i < sizeof r / sizeof *r; i++)
         assert_int_equal(r[i], ACR_NONE);
     acr_output(g, "zo", n.x);
@@ -204,7 +206,8 @@ static void mistakes_stick(void **state)
         poke(g);
         acr_status status = acr_graph_finish(g);
         if (status != mistakes[i].status || !strstr(acr_error(ctx), mistakes[i].says))
-            fail_msg("%d '%s' instead of %d '%s'", (int)status, acr_error(ctx), (int)mistakes[i].status, mistakes[i].says);
+            fail_msg("%d '%s' instead of %d '%s'", (int)status, acr_error(ctx), (int)mistakes[i].status,
+                     mistakes[i].says);
         assert_int_equal(acr_plan_create(&p, g, NULL), ACR_E_STATE);
         assert_null(p);
         acr_graph_destroy(g);
@@ -351,7 +354,8 @@ static void glob(void **state)
 {
     (void)state;
     static const char *const match[][2] = {{"*", ""}, {"*", "a"}, {"", ""}, {"a?c", "abc"}, {"*.bias", "h.2.bias"},
-                                           {"h.*.w*", "h.10.attn.weight"}, {"**a", "ba"}, {"a*b*c", "aXbYbZc"}, {"*.", "a.b."}};
+                                           {"h.*.w*", "h.10.attn.weight"}, {"**a", "ba"}, {"a*b*c", "aXbYbZc"},
+                                           {"*.", "a.b."}};
     static const char *const differ[][2] = {{"", "a"}, {"?", ""}, {"a?c", "ac"}, {"*.bias", "bias"}, {"h.*", "H.1"},
                                             {"a*b", "abc"}, {"abc", "ab"}, {"a*b*c", "acb"}};
     for (size_t i = 0; i < sizeof match / sizeof *match; i++)

@@ -52,7 +52,8 @@ static void compare(const char *what, int step, const float *got, const double *
 {
     for (int i = 0; i < REG_ALL; i++)
         if (!(fabs((double)got[i] - want[i]) <= 4e-6 * fabs(want[i]) + 1e-7))
-            fail_msg("step %d, %s of element %d: %.9g, PyTorch's update gives %.9g", step, what, i, (double)got[i], want[i]);
+            fail_msg("step %d, %s of element %d: %.9g, PyTorch's update gives %.9g", step, what, i, (double)got[i],
+                     want[i]);
 }
 
 static void read_state(zoo_run *r, int slot, float *out)
@@ -156,7 +157,8 @@ static void adam_follows(void **state)
 static void state_names(void **state)
 {
     (void)state;
-    static const char *const names[3][2] = {{"momentum_buffer", NULL}, {"exp_avg", "exp_avg_sq"}, {"exp_avg", "exp_avg_sq"}};
+    static const char *const names[3][2] = {
+        {"momentum_buffer", NULL}, {"exp_avg", "exp_avg_sq"}, {"exp_avg", "exp_avg_sq"}};
     for (acr_optimizer k = ACR_SGD; k <= ACR_ADAMW; k++) {
         zoo_opts o = ZOO_OPTS_INIT;
         o.plan.optimizer = k;

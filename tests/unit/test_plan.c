@@ -76,7 +76,8 @@ static void nothing_overlaps(void **state)
             for (int m = 0; m < 4; m++)
                 for (int stage = 0; stage < 3; stage++)
                     for (int k = 0; k <= (int)ACR_ADAMW; k += 3) {
-                        acr_plan *p = plan_of(g, plan_opts(micro[m], stage * stage * micro[m], m % 3 - 1, (acr_optimizer)k));
+                        acr_plan *p = plan_of(
+                            g, plan_opts(micro[m], stage * stage * micro[m], m % 3 - 1, (acr_optimizer)k));
                         check_entries(p, zoo[c].name);
                         acr_plan_destroy(p);
                     }
@@ -342,8 +343,12 @@ static void nothing_is_carried_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_overlaps),  cmocka_unit_test(grows_as_said),     cmocka_unit_test(steps_and_names),
-        cmocka_unit_test(refused),           cmocka_unit_test(nothing_allocates), cmocka_unit_test(nothing_is_carried_over),
+        cmocka_unit_test(nothing_overlaps),
+        cmocka_unit_test(grows_as_said),
+        cmocka_unit_test(steps_and_names),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(nothing_allocates),
+        cmocka_unit_test(nothing_is_carried_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,8 @@ static zoo_opts options(void)
     do {                                                                                             \
         acr_status got_ = (call);                                                                    \
         if (got_ != (status) || !strstr(acr_error(ctx), (part)))                                     \
-            fail_msg("%s gives %d '%s', not %d '... %s ...'", #call, (int)got_, acr_error(ctx), (int)(status), (part)); \
+            fail_msg("%s gives %d '%s', not %d '... %s ...'", #call, (int)got_, acr_error(ctx),       \
+                     (int)(status), (part));                                                         \
     } while (0)
 
 static acr_status never(void *user, int64_t window, int64_t first, int64_t n, const acr_slots *out)
@@ -132,11 +133,12 @@ static void bad_labels_and_ids(void **state)
             zoo_data d = zoo_make(r.g, SAMPLES, 5);
             acr_source source = {sizeof source, &d, pull, 0};
             int32_t *at = (int32_t *)d.data[input] + 12, good = *at;
+            const char *says = input ? "the label is" : "the id is";
             ZOO_OK(r.ctx, acr_window_open(r.t));
             state_add(&r, &d, 0, 6, 0);
             *at = bad[k];
             acr_batch b = zoo_slice(&d, 6, 11);
-            REFUSED(r.ctx, acr_window_add(r.t, &b), ACR_E_DATA, input ? "the label is" : "the id is");
+            REFUSED(r.ctx, acr_window_add(r.t, &b), ACR_E_DATA, says);
             *at = good;
             state_add(&r, &d, 6, 11, 0); /* the window is as it was before the call */
             ZOO_OK(r.ctx, acr_window_close(r.t, NULL));
@@ -144,7 +146,7 @@ static void bad_labels_and_ids(void **state)
             assert_true(state_and_clock(&r) == state_and_clock(&clean));
             *at = bad[k]; /* what was pulled is known too late: the window is gone, and nothing else */
             ZOO_OK(r.ctx, acr_window_open(r.t));
-            REFUSED(r.ctx, acr_window_pull(r.t, &source, 0, 0, WINDOW), ACR_E_DATA, input ? "the label is" : "the id is");
+            REFUSED(r.ctx, acr_window_pull(r.t, &source, 0, 0, WINDOW), ACR_E_DATA, says);
             REFUSED(r.ctx, acr_window_close(r.t, NULL), ACR_E_STATE, "no window is open");
             assert_true(state_and_clock(&r) == state_and_clock(&clean));
             zoo_free(&d);
