@@ -9,35 +9,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "../zoo.h"
+#include "state.h"
 #include "base/context.h"
 #include "graph/exec.h"
 
 enum { SAMPLES = 150, WINDOW = 67, UPDATES = 4 };
-
-/* FNV-1a over parameters, state and losses: equal hashes, equal bytes. */
-static uint64_t mix(uint64_t h, const void *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ ((const unsigned char *)p)[i]) * UINT64_C(1099511628211);
-    return h;
-}
-
-static uint64_t hash_state(zoo_run *r, uint64_t h)
-{
-    float buffer[64];
-    for (int p = 0; p < acr_param_count(r->g); p++)
-        for (int64_t e = 0, n; e < acr_param_elements(r->g, p); e += n) {
-            n = acr__min(64, acr_param_elements(r->g, p) - e);
-            ZOO_OK(r->ctx, acr_param_read(r->t, p, e, n, buffer));
-            h = mix(h, buffer, (size_t)n * 4);
-            for (int s = 0; s < acr_state_slots(r->t); s++) {
-                ZOO_OK(r->ctx, acr_state_read(r->t, p, s, e, n, buffer));
-                h = mix(h, buffer, (size_t)n * 4);
-            }
-        }
-    return h;
-}
 
 typedef struct how {
     const char *what;
@@ -105,7 +81,7 @@ static uint64_t train(const zoo_case *c, const how *w)
     zoo_data d = zoo_make(r.g, SAMPLES, 11);
     if (w->swap)
         swap_samples(&d);
-    uint64_t h = UINT64_C(14695981039346656037);
+    uint64_t h = STATE_BEGIN;
     for (int u = 0; u < UPDATES; u++) {
         int64_t first = u % 3 * WINDOW, n = acr__min(WINDOW, SAMPLES - first); /* the third window is ragged */
         acr_report report = ACR_REPORT_INIT;
@@ -113,10 +89,10 @@ static uint64_t train(const zoo_case *c, const how *w)
         add_window(&r, &d, w, first, n);
         ZOO_OK(r.ctx, acr_window_close(r.t, &report));
         assert_int_equal(report.skipped, 0);
-        h = mix(h, &report.loss, sizeof report.loss);
-        h = mix(h, &report.weight, sizeof report.weight);
-        h = mix(h, &report.grad_norm, sizeof report.grad_norm);
-        h = hash_state(&r, h);
+        h = state_mix(h, &report.loss, sizeof report.loss);
+        h = state_mix(h, &report.weight, sizeof report.weight);
+        h = state_mix(h, &report.grad_norm, sizeof report.grad_norm);
+        h = state_hash(&r, h);
     }
     zoo_free(&d);
     zoo_stop(&r);
