@@ -79,6 +79,22 @@ def read_tensors(path):
     return {k: (v["shape"], data[slice(*v["data_offsets"])]) for k, v in header.items()}
 
 
+def write_tensors(path, tensors):
+    """{name: (dtype, shape, bytes)} as safetensors."""
+    header, body = {}, b""
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + body)
+
+
+def floats(values):
+    values = list(values)
+    return struct.pack(f"<{len(values)}f", *values)
+
+
 def run_tests(names):
     """Runs every function whose name begins with test_, each in a folder of its own."""
     bad = 0

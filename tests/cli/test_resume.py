@@ -65,13 +65,13 @@ def test_second_signal_stops_at_once(d):
 
 def test_killed_at_random_instants(d):
     recipe = write(f"{d}/r.yaml", LONG)
-    whole = ok(train(recipe, f"{d}/whole", "--save_steps", 2)).json
     kills = 0
     random.seed(1)
-    for round in range(2):
-        run = f"{d}/run{round}"
+    for logging in (1, 3):  # checkpoints also fall between two lines, whose means go on
+        run, often = f"{d}/run{logging}", ("--save_steps", 2, "--logging_steps", logging)
+        whole = ok(train(recipe, f"{d}/whole{logging}", *often)).json
         for _ in range(60):
-            p = start(recipe, run, "--resume_from_checkpoint", "auto", "--save_steps", 2, "--micro_batch_size",
+            p = start(recipe, run, "--resume_from_checkpoint", "auto", *often, "--micro_batch_size",
                       random.choice((3, 17, 120)), "--threads", random.choice((1, 2)))
             try:
                 out, err = p.communicate(timeout=random.uniform(0.005, 0.25 * (1 + kills / 20)))
@@ -85,7 +85,7 @@ def test_killed_at_random_instants(d):
             raise AssertionError("not finished after 60 kills")
         r = json.loads(out.splitlines()[-1])
         assert r["weights_hash"] == whole["weights_hash"], f"other weights after {kills} kills"
-        same(run, f"{d}/whole")
+        same(run, f"{d}/whole{logging}")
         assert len(glob.glob(f"{run}/events.out.tfevents.*")) == 1
         assert not glob.glob(f"{run}/**/*.tmp.*", recursive=True)
     assert kills >= 3, f"only {kills} kills: the test saw too little"
@@ -147,6 +147,10 @@ def test_from_a_named_checkpoint(d):
     b = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", old))
     assert b.json["weights_hash"] == whole["weights_hash"]
     assert [l["step"] for l in read_metrics(f"{d}/run")] == list(range(1, 101))
+    os.remove(f"{d}/run/run.json")
+    ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", old, "--save_steps", 0))
+    left = sorted(os.listdir(f"{d}/run/checkpoints"))
+    assert left[-1] == os.path.basename(old), f"{left}: later ones end where the logs no longer do"
 
 
 def test_auto_without_a_checkpoint_starts_afresh(d):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """accrue train, eval and plan as a user sees them: what they print, write and leave."""
-import csv, json, os
+import csv, json, os, struct
 from helper import *
 
 
@@ -95,6 +95,35 @@ def test_only_the_first_samples(d):
     recipe = write(f"{d}/r.yaml", MIDDLE)
     a = ok(train(recipe, f"{d}/run", "--data.train.samples", 240))
     assert a.json["samples"] == 6 * 240 and a.json["updates"] == 12
+
+
+def test_weights_in_one_of_two_sets(d):
+    n = 40
+    write_tensors(f"{d}/t.safetensors", {
+        "x": ("F32", [n, 3], floats((i * 37 % 11 - 5) / 5 for i in range(3 * n))),
+        "y": ("I64", [n], struct.pack(f"<{n}q", *(i % 2 for i in range(n)))),
+        "w": ("F32", [n], floats(i % 3 for i in range(n))),
+        "one": ("F32", [n], floats([1] * n))})
+    text = """
+model: {type: mlp, layers: [3, 8, 2], activation: silu}
+data:
+  train: {format: safetensors, path: t.safetensors, input: x, target: y, weight: %s}
+  eval: {format: safetensors, path: t.safetensors, input: x, target: y%s}
+loss: cross_entropy
+optimizer: sgd
+learning_rate: 0.5
+effective_batch_size: 16
+num_train_epochs: 3
+"""
+    seen = {}
+    for name, train_weight, eval_weight in (("none", "w", ""), ("ones", "w", ", weight: one"), ("w", "w", ", weight: w"),
+                                            ("plain", "one", ", weight: w")):
+        seen[name] = ok(train(write(f"{d}/r.yaml", text % (train_weight, eval_weight)), f"{d}/{name}")).json
+    same = lambda a, b, key: seen[a][key] == seen[b][key]
+    assert same("none", "ones", "eval_loss") and not same("w", "ones", "eval_loss"), "no weights are weights of 1"
+    assert same("none", "w", "weights_hash") and not same("plain", "w", "weights_hash")
+    unweighted = ok(train(write(f"{d}/r.yaml", (text % ("one", ", weight: w")).replace(", weight: one", "")), f"{d}/no"))
+    assert unweighted.json["weights_hash"] == seen["plain"]["weights_hash"], "nor in data.train"
 
 
 def test_default_folder_counts_up(d):
