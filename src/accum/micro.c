@@ -26,6 +26,7 @@ typedef struct job {
 
 void acr__team_run(acr_trainer *t, int64_t work, void (*fn)(void *arg, int index, int count), void *arg)
 {
+    t->run.turn++;
     if (t->pool && work >= t->ctx->serial_work) {
         acr__pool_run(t->pool, fn, arg);
         return;

@@ -42,6 +42,7 @@ static void place_exec(acr_trainer *t, int i)
     const acr__place *own = &t->plan->places[i];
     acr__exec *e = &t->execs[i];
     e->node = n;
+    e->tickets = t->tickets + i * ACR_TICKETS;
     e->domain = n->domain;
     e->cost = cost_of(t->g, n);
     e->out = slot_of(t, own->value);
@@ -167,10 +168,11 @@ static ACR_APART acr_status fill(acr_trainer *t)
     FAIL_IF(p->opts.optimizer == ACR_SGD && t->opts.momentum != 0 && !p->slots, t->ctx, ACR_E_ARGUMENT,
             "momentum is %g but the plan has no momentum buffer; set acr_plan_opts.momentum", t->opts.momentum);
     t->execs = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * sizeof *t->execs);
+    t->tickets = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * ACR_TICKETS * sizeof *t->tickets);
     t->for_output = acr__alloc(t->ctx, (size_t)g->node_count + 1);
     t->offset_memory = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ((size_t)p->opts.micro_batch + 1) * sizeof(int32_t));
     t->memory = acr__alloc(t->ctx, p->bytes + 64);
-    if (!t->execs || !t->for_output || !t->offset_memory || !t->memory)
+    if (!t->execs || !t->tickets || !t->for_output || !t->offset_memory || !t->memory)
         return ACR_E_NO_MEMORY;
     t->arena = (char *)t->memory + (64 - (uintptr_t)t->memory % 64) % 64;
     advise_huge(t, p->bytes);
@@ -215,6 +217,7 @@ void acr_trainer_destroy(acr_trainer *t)
         return;
     acr__free(t->ctx, t->memory);
     acr__free(t->ctx, t->execs);
+    acr__free(t->ctx, (void *)t->tickets);
     acr__free(t->ctx, t->for_output);
     acr__free(t->ctx, t->trained);
     acr__free(t->ctx, t->lists);

@@ -36,6 +36,7 @@ struct acr_trainer {
     void *memory; /* the arena as allocated */
     char *arena;  /* aligned */
     acr__exec *execs; /* a node each */
+    _Atomic uint64_t *tickets; /* of all execs */
     bool *for_output; /* a node each: predictions need it */
     acr__trained *trained;
     int trained_count;

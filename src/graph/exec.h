@@ -20,6 +20,9 @@ typedef struct acr__slot {
     bool staged;
 } acr__slot;
 
+/* The products of a linear node; each counts the pieces that members took. */
+enum acr__ticket { ACR_TICKET_FORWARD, ACR_TICKET_BACKWARD, ACR_TICKET_GRADIENT, ACR_TICKETS };
+
 typedef struct acr__exec {
     const struct acr__node *node;
     acr_domain domain;
@@ -32,6 +35,7 @@ typedef struct acr__exec {
      * of windows past ACR_CHAIN_ROWS (NULL where none is planned) */
     void *acc[8], *acc2[8];
     void *packed, *packed_back; /* linear: W^T and W as panels, or NULL */
+    _Atomic uint64_t *tickets;  /* linear: pieces taken, by enum acr__ticket */
 } acr__exec;
 
 /* The row sums of the loss node, filled by its forward. */
@@ -44,6 +48,7 @@ typedef struct acr__run {
     size_t es;
     uint64_t seed;
     uint32_t window;
+    uint64_t turn;        /* counts the calls of the team: whose tickets are valid */
     bool training;        /* dropout on, gradients wanted */
     int64_t samples;      /* of this micro-batch */
     int64_t place;        /* samples of the window before it */

@@ -1,33 +1,89 @@
 /* op_linear.c: products and biases (rules 1 and 4).
  *
- * Threads split the output matrix by columns where there are enough of them,
- * so that each reads its own part of the weights, else by rows. Which one is
- * chosen never shows in the bits: no element's chain is divided. */
+ * Threads share the output matrix by blocks. Which block is whose never shows in
+ * the bits: no element's chain is divided, and chains that follow one another on
+ * the same element (past a spill) stay with one member. */
 #include "graph/graph.h"
 #include "graph/op.h"
+#include <stdatomic.h>
 #include <string.h>
 
 typedef struct block {
     int64_t m0, m1, n0, n1;
 } block;
 
-/* This member's part of an [m, n] product. Where the m rows are samples and there
- * are enough of them, members own rows through the whole network, so that what
- * one wrote another need not fetch from its cache. Else columns, which divides the
- * weights among the members' caches; rows again where columns divide badly. */
-enum { OWN_ROWS = 24 };
-static block split(int64_t m, int64_t n, bool samples, int panel, int index, int count)
+/* How an [m, n] product is shared. Three quarters are owned: each member has its
+ * part, the same in every micro-batch, so that what it reads is in its cache. The
+ * last quarter is taken in small pieces by whoever is free, because cores are not
+ * equally fast where others use them too (13% of an update at micro-batch 512).
+ * Where few rows meet many weights all is owned: there the caches decide. */
+typedef struct sharing {
+    int64_t m, n;
+    bool rows;      /* members have rows, all columns; else columns, all rows */
+    int64_t total, unit, owned; /* rows or columns: all, of a piece, owned */
+    bool begun;     /* the owned part is done */
+    int index, count;
+    _Atomic uint64_t *ticket;
+    uint64_t turn;
+} sharing;
+
+enum { OWN_ROWS = 24, PIECE_ROWS = 28, LEAST_PIECES = 8 };
+
+/* Where the m rows are samples and there are enough of them, members own rows
+ * through the whole network: what one wrote another need not fetch. Else columns,
+ * which divides the weights among the members' caches; rows again where columns
+ * divide badly. */
+static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket kind, int64_t m, int64_t n, bool samples,
+                     int index, int count)
 {
-    block b = {0, m, 0, n};
-    int64_t per_n = (n + panel - 1) / panel;
-    per_n = (per_n + count - 1) / count * panel; /* columns of the largest share */
-    int64_t per_m = (m + count - 1) / count;
+    int64_t panel = run->k->panel;
+    int64_t per_n = acr__round_up((n + panel - 1) / panel, count) / count * panel, per_m = (m + count - 1) / count;
     bool worse = per_m * n * 26 < per_n * m * 25; /* columns would be shared more than 4% worse */
-    if ((samples && per_m >= OWN_ROWS) || (worse && (per_m >= 12 || n <= panel)))
-        acr__share(m, 1, index, count, &b.m0, &b.m1);
-    else
-        acr__share(n, panel, index, count, &b.n0, &b.n1);
-    return b;
+    sharing s = {.m = m, .n = n, .index = index, .count = count, .turn = run->turn,
+                 .ticket = count > 1 ? e->tickets + kind : NULL};
+    s.rows = (samples && per_m >= OWN_ROWS) || (worse && (per_m >= 12 || n <= panel));
+    s.total = s.rows ? m : n;
+    s.unit = s.rows ? PIECE_ROWS : panel;
+    int64_t pieces = (s.total + s.unit - 1) / s.unit;
+    bool by_weights = samples && !s.rows;
+    s.owned = count > 1 && pieces >= LEAST_PIECES && !by_weights ? (pieces - pieces / 4) * s.unit : s.total;
+    return s;
+}
+
+/* The number of the next piece: 0, 1, ... for the members together. A ticket of
+ * another turn counts as none taken, so nobody has to reset it. */
+static int64_t take(const sharing *s)
+{
+    const int bits = 24; /* pieces; the turn above them */
+    uint64_t seen = atomic_load_explicit(s->ticket, memory_order_relaxed), mine;
+    do
+        mine = seen >> bits == s->turn ? (seen & ((UINT64_C(1) << bits) - 1)) : 0;
+    while (!atomic_compare_exchange_weak_explicit(s->ticket, &seen, s->turn << bits | (mine + 1), memory_order_relaxed,
+                                                  memory_order_relaxed));
+    return (int64_t)mine;
+}
+
+/* This member's next block; false when there is none left. */
+static bool next_block(sharing *s, block *out)
+{
+    int64_t first, last;
+    *out = (block){0, s->m, 0, s->n};
+    if (!s->begun) {
+        s->begun = true;
+        acr__share(s->owned, s->rows ? 1 : s->unit, s->index, s->count, &first, &last);
+        if (first >= last)
+            return next_block(s, out);
+    } else {
+        if (s->owned >= s->total)
+            return false;
+        first = s->owned + take(s) * s->unit;
+        last = acr__min(first + s->unit, s->total);
+        if (first >= s->total)
+            return false;
+    }
+    *(s->rows ? &out->m0 : &out->n0) = first;
+    *(s->rows ? &out->m1 : &out->n1) = last;
+    return true;
 }
 
 static const char *offset(const void *p, int64_t elements, size_t es)
@@ -35,22 +91,27 @@ static const char *offset(const void *p, int64_t elements, size_t es)
     return p ? (const char *)p + elements * (int64_t)es : NULL;
 }
 
-/* Runs this member's block of the product that g describes as a whole. */
-static void multiply(const acr__run *run, acr_gemm g, bool samples, int index, int count)
+/* One block of the product that g describes as a whole. */
+static void multiply_block(const acr__run *run, acr_gemm g, const block *b, int index)
 {
-    block b = split(g.m, g.n, samples, run->k->panel, index, count);
-    if (b.m0 >= b.m1 || b.n0 >= b.n1)
-        return;
     size_t es = run->es;
-    g.a = offset(g.a, b.m0 * g.a_row, es);
-    g.b = offset(g.b, b.n0 * g.b_col, es);
-    g.packed = offset(g.packed, b.n0 * g.k, es);
-    g.row = offset(g.row, b.n0, es);
-    g.c = (char *)g.c + (b.m0 * g.c_row + b.n0) * (int64_t)es;
-    g.m = b.m1 - b.m0;
-    g.n = b.n1 - b.n0;
+    g.a = offset(g.a, b->m0 * g.a_row, es);
+    g.b = offset(g.b, b->n0 * g.b_col, es);
+    g.packed = offset(g.packed, b->n0 * g.k, es);
+    g.row = offset(g.row, b->n0, es);
+    g.c = (char *)g.c + (b->m0 * g.c_row + b->n0) * (int64_t)es;
+    g.m = b->m1 - b->m0;
+    g.n = b->n1 - b->n0;
     g.scratch = run->scratch + (size_t)index * run->scratch_bytes;
     run->k->gemm(&g);
+}
+
+/* A product over a micro-batch's rows. */
+static void multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g, int index, int count)
+{
+    sharing s = share(run, e, kind, g->m, g->n, true, index, count);
+    for (block b; next_block(&s, &b);)
+        multiply_block(run, *g, &b, index);
 }
 
 /* Y = X W^T + b */
@@ -65,7 +126,7 @@ void acr__linear_forward(const acr__run *run, const acr__exec *e, int index, int
         .c = acr__rows_at(run, &e->out, e->domain), .c_row = e->out.ld,
         .start = bias ? ACR_START_ROW : ACR_START_ZERO, .row = bias ? e->in[2].p : NULL,
     };
-    multiply(run, g, true, index, count);
+    multiply(run, e, ACR_TICKET_FORWARD, &g, index, count);
 }
 
 /* dX (+)= dY W: the chain over output features starts from 0 or from dX. */
@@ -81,7 +142,7 @@ void acr__linear_backward(const acr__run *run, const acr__exec *e, int index, in
         .c = acr__rows_at(run, &e->din[0], e->domain), .c_row = e->din[0].ld,
         .start = e->din_add[0] ? ACR_START_C : ACR_START_ZERO,
     };
-    multiply(run, g, true, index, count);
+    multiply(run, e, ACR_TICKET_BACKWARD, &g, index, count);
 }
 
 /* acc2 (+)= acc (the first time a copy) for rows [m0,m1) x columns [n0,n1) of an accumulator. */
@@ -101,7 +162,7 @@ static void spill(const acr__run *run, const block *b, int64_t ld, bool first, c
 /* A hidden build option for the tests of `accrue verify`: each block's later half
  * comes first, so that the sum depends on where blocks begin. */
 #ifdef ACR_BREAK_ORDER
-static void block_product(const acr__run *run, acr_gemm g, int index, int count)
+static void chain_block(const acr__run *run, acr_gemm g, const block *b, int index)
 {
     acr_gemm late = g, early = g;
     early.k = g.k / 2;
@@ -109,11 +170,11 @@ static void block_product(const acr__run *run, acr_gemm g, int index, int count)
     late.a = offset(g.a, early.k * g.a_col, run->es);
     late.b = offset(g.b, early.k * g.b_row, run->es);
     early.start = ACR_START_C;
-    multiply(run, late, false, index, count);
-    multiply(run, early, false, index, count);
+    multiply_block(run, late, b, index);
+    multiply_block(run, early, b, index);
 }
 #else
-#define block_product(run, g, index, count) multiply(run, g, false, index, count)
+#define chain_block multiply_block
 #endif
 
 /* dW[o][i] += sum over staged rows, in order, of dY[r][o] X[r][i]. A chain that
@@ -122,7 +183,6 @@ static void weight_gradient(const acr__run *run, const acr__exec *e, int index, 
 {
     acr_domain d = e->domain;
     int64_t out = e->node->cols, in = e->in_cols[0];
-    block b = split(out, in, false, run->k->panel, index, count);
     for (int64_t r = 0, next; r < run->stage_rows[d]; r = next) {
         int64_t at = run->stage_first[d] + r;
         next = acr__chunk_end(run, d, r);
@@ -133,10 +193,15 @@ static void weight_gradient(const acr__run *run, const acr__exec *e, int index, 
             .c = e->acc[1], .c_row = in,
             .start = at % ACR_CHAIN_ROWS == 0 ? ACR_START_ZERO : ACR_START_C,
         };
-        block_product(run, g, index, count);
         int64_t end = run->stage_first[d] + next;
-        if (end % ACR_CHAIN_ROWS == 0 && e->acc2[1])
-            spill(run, &b, in, end == ACR_CHAIN_ROWS, e->acc[1], e->acc2[1]);
+        sharing s = share(run, e, ACR_TICKET_GRADIENT, out, in, false, index, count);
+        if (next - r < run->stage_rows[d])
+            s.owned = s.total; /* another block of the same chains follows: each stays with its member */
+        for (block b; next_block(&s, &b);) {
+            chain_block(run, g, &b, index);
+            if (end % ACR_CHAIN_ROWS == 0 && e->acc2[1])
+                spill(run, &b, in, end == ACR_CHAIN_ROWS, e->acc[1], e->acc2[1]);
+        }
     }
 }
 
