@@ -11,6 +11,9 @@
 #include "base/fpenv.h"
 #include <string.h>
 
+/* Rows fetched by one member take a microsecond each; so many bytes of them are
+ * worth sharing. */
+enum { FETCH_BYTES = 8192 };
 /* A step is worth a barrier from this part of what makes a call worth sharing. */
 enum { STEPS_A_CALL = 6 };
 
@@ -243,7 +246,7 @@ static void member(void *arg, int index, int count)
         for (int i = 0; i < t->g->input_count; i++)
             bytes += t->slot_data[i] ? t->slot_bytes[i] : 0;
         bool all = count > 1 && count <= 64 && j->source->parallel && t->g->domain_count == 2 &&
-                   j->n >= 2 * count && j->n * bytes >= t->ctx->serial_work / STEPS_A_CALL;
+                   j->n >= 2 * count && j->n * bytes >= acr__min(t->ctx->serial_work, FETCH_BYTES);
         if (all || index == 0)
             fetch(j, all ? index : 0, all ? count : 1);
         if (all)
