@@ -293,6 +293,8 @@ static ACR_APART acr_status read_gradient(acr_trainer *t, int param, int64_t fir
 {
     TRY(check_range(t, param, first, n));
     FAIL_IF(!t->open, t->ctx, ACR_E_STATE, "acr_gradient_read: no window is open");
+    /* the stage holds rows whose gradients are not there yet, and may not move under them */
+    FAIL_IF(t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward is due after acr_window_forward");
     acr__stage_flush(t);
     for (int i = 0; i < t->trained_count; i++)
         if (t->trained[i].param == param) {

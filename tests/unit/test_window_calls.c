@@ -304,12 +304,14 @@ static ACR_APART void mean_squares(int64_t n, const float *o, const float *y, fl
 static void external_micro(zoo_run *r, zoo_data *d, int64_t first, int64_t n)
 {
     float o[10], gradient[10], loss[5];
+    double g;
     const float *y = (const float *)d->data[1] + first * 2, *w = (const float *)d->data[2] + first;
     acr_batch b = zoo_slice(d, first, n);
     ZOO_OK(r->ctx, acr_window_forward(r->t, &b));
     REFUSED(r->ctx, acr_window_forward(r->t, &b), ACR_E_STATE, "is due");
     REFUSED(r->ctx, acr_window_close(r->t, NULL), ACR_E_STATE, "is due");
     REFUSED(r->ctx, acr_predict(r->t, &b, "prediction", o), ACR_E_STATE, "is due");
+    REFUSED(r->ctx, acr_gradient_read(r->t, 0, 0, 1, &g), ACR_E_STATE, "is due");
     ZOO_OK(r->ctx, acr_output_read(r->t, "prediction", 0, n, o));
     acr__fp mode;
     acr__fp_enter(&mode); /* the arithmetic of this side is not what is tested */
