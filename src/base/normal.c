@@ -1,6 +1,7 @@
 /* normal.c: standard normal numbers, by Box and Muller, counted like everything
  * random (philox.h). The polar method would be faster, but it rejects, so how
  * many draws a number takes would depend on the draws. */
+#include "base/fpenv.h"
 #include "base/functions.h"
 #include "base/philox.h"
 #include <accrue/accrue.h>
@@ -8,7 +9,7 @@
 
 static uint64_t word64(const uint32_t *w) { return (uint64_t)w[1] << 32 | w[0]; }
 
-float acr_normal(uint64_t seed, uint32_t stream, uint64_t index)
+static ACR_APART float normal(uint64_t seed, uint32_t stream, uint64_t index)
 {
     uint64_t block = index / 2; /* a block of 128 bits gives a sine and a cosine */
     uint32_t key[2], out[4];
@@ -19,4 +20,11 @@ float acr_normal(uint64_t seed, uint32_t stream, uint64_t index)
     double angle = (double)(word64(out + 2) >> 11) * 0x1p-53 * 0x1.921fb54442d18p+2; /* 2 pi */
     double radius = sqrt(-2.0 * acr__log64(u));
     return (float)(radius * (index % 2 ? acr__sin64(angle) : acr__cos64(angle)));
+}
+
+float acr_normal(uint64_t seed, uint32_t stream, uint64_t index)
+{
+    float x;
+    ACR_IN_CANON(x, normal(seed, stream, index));
+    return x;
 }

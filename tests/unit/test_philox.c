@@ -3,6 +3,7 @@
 #include "base/philox.h"
 #include <Random123/philox.h>
 #include <accrue/accrue.h>
+#include <fenv.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -161,6 +162,23 @@ static void normal_numbers_follow_box_and_muller(void **state)
     assert_true(acr_normal(3, 9, 0) != acr_normal(4, 9, 0));
 }
 
+/* A host program may round otherwise; the numbers don't, and its mode is left as it was. */
+static void normal_numbers_know_no_mode(void **state)
+{
+    (void)state;
+    static const int modes[] = {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+    for (uint64_t i = 0; i < 300; i++) {
+        float want = acr_normal(3, 9, i);
+        int mode = modes[i % 3];
+        fesetround(mode);
+        float x = acr_normal(3, 9, i);
+        int left = fegetround();
+        fesetround(FE_TONEAREST);
+        assert_memory_equal(&x, &want, sizeof x);
+        assert_int_equal(left, mode);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +189,7 @@ int main(void)
         cmocka_unit_test(uses_do_not_meet),
         cmocka_unit_test(normal_numbers_have_their_moments),
         cmocka_unit_test(normal_numbers_follow_box_and_muller),
+        cmocka_unit_test(normal_numbers_know_no_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
