@@ -24,7 +24,6 @@ check() {
     fi
 }
 
-# One file a call: given several, clang-tidy 14 carries what it knows of a va_list from one to the next.
 tidy() {
     find src -name '*.c' | sort | xargs -P 2 -n 1 clang-tidy -p "$build" --quiet 2>/dev/null
 }
