@@ -219,11 +219,13 @@ typedef enum acr_kind {
     ACR_KIND_PARAMETER, ACR_KIND_GRADIENT, ACR_KIND_OPTIMIZER, ACR_KIND_ACTIVATION,
     ACR_KIND_STAGING, ACR_KIND_DATA, ACR_KIND_PACKED, ACR_KIND_SCRATCH, ACR_KIND_COUNT
 } acr_kind;
-/* One placed tensor. `name` and `kind` borrow from the plan. */
+/* Where a tensor lives: host code reads and writes it, or kernels alone do. */
+enum { ACR_SPACE_HOST = 0, ACR_SPACE_KERNELS = 1 };
+/* One placed tensor. `name` borrows from the plan. */
 typedef struct acr_plan_entry {
     const char *name;
     acr_kind kind;
-    int space;              /* 0: host memory */
+    int space;              /* ACR_SPACE_HOST, or where the kernels work */
     size_t offset, bytes;   /* in the arena */
     int32_t first, last;    /* steps of life within a micro-batch, both included */
 } acr_plan_entry;

@@ -33,11 +33,6 @@ static bool has_rest(const acr_trainer *t, const acr__trained *p, int u)
     return total_of(t, p, u) == p->acc2[u] && t->window_rows[p->domain[u]] % ACR_CHAIN_ROWS != 0;
 }
 
-static double element(const acr_trainer *t, const void *p, int64_t i)
-{
-    return t->g->reference ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
-
 /* A sum rounded as the tables' join rounds it. */
 static double plain_add(const acr_trainer *t, double a, double b)
 {
@@ -50,9 +45,9 @@ double acr__joined(const acr_trainer *t, const acr__trained *p, int64_t i)
     for (int u = 0; u < p->uses; u++) {
         if (t->window_rows[p->domain[u]] == 0)
             continue;
-        double own = element(t, total_of(t, p, u), i);
+        double own = acr__fetch_real(t, total_of(t, p, u), i);
         if (has_rest(t, p, u))
-            own = plain_add(t, own, element(t, p->acc[u], i));
+            own = plain_add(t, own, acr__fetch_real(t, p->acc[u], i));
         sum = u ? plain_add(t, sum, own) : own;
     }
     return sum;

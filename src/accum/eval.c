@@ -24,10 +24,10 @@ static ACR_APART acr_status evaluate(acr_trainer *t, const acr_source *source, i
                 "cancelled after %lld of %lld samples of the evaluation", (long long)done, (long long)samples);
         TRY(acr__micro_run(t, ACR_EVALUATE, source, 0, done, n));
         int64_t rows = t->run.rows[loss->domain];
-        acr__sum_add(&l, rows, t->run.loss.loss);
-        acr__sum_add(&w, rows, t->run.loss.weight);
+        acr__sum_rows(t, &l, t->run.loss.loss, rows);
+        acr__sum_rows(t, &w, t->run.loss.weight, rows);
         if (has_accuracy)
-            acr__sum_add(&right, rows, t->run.loss.correct);
+            acr__sum_rows(t, &right, t->run.loss.correct, rows);
     }
     double W = acr__sum_value(&w);
     out->weight = W;

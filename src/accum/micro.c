@@ -53,7 +53,7 @@ static bool wanted(const acr_trainer *t, acr_node node, enum acr__mode mode)
     return t->plan->places[node].value >= 0 && (mode == ACR_TRAIN || mode == ACR_EVALUATE || t->for_output[node]);
 }
 
-/* Points the slots at the rows of the stage (or the raw rows of the reference). */
+/* Points the slots at the rows of the stage, or at the host's own rows. */
 static void aim_slots(acr_trainer *t, enum acr__mode mode)
 {
     for (int i = 0; i < t->g->input_count; i++) {
@@ -65,7 +65,7 @@ static void aim_slots(acr_trainer *t, enum acr__mode mode)
         if (!wanted(t, node, mode))
             continue;
         if (raw >= 0) {
-            t->slot_data[i] = t->arena + t->plan->buffers[raw].offset;
+            t->slot_data[i] = t->host + (t->plan->buffers[raw].offset - t->plan->arena_bytes);
         } else {
             int64_t base = e->out.staged ? t->run.base[e->domain] : 0;
             t->slot_data[i] = e->out.p + base * t->slot_bytes[i];
@@ -141,18 +141,21 @@ static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const voi
     return ACR_OK;
 }
 
-/* The reference computes in double; rows arrive as float. */
-static void widen(acr_trainer *t, enum acr__mode mode)
+/* From the host's rows to the nodes, where those are not the same memory: on a
+ * device, and in the reference, which computes in double. */
+static void upload(acr_trainer *t, enum acr__mode mode)
 {
     for (int i = 0; i < t->g->input_count; i++) {
         const acr__exec *e = &t->execs[t->g->inputs[i]];
         int raw = t->plan->places[t->g->inputs[i]].raw;
         if (raw < 0 || !wanted(t, t->g->inputs[i], mode))
             continue;
-        const float *from = t->slot_data[i];
-        double *to = (double *)(void *)acr__rows_at(&t->run, &e->out, e->domain);
-        for (int64_t k = 0; k < t->run.rows[e->domain] * e->out.ld; k++)
-            to[k] = (double)from[k];
+        int64_t n = t->run.rows[e->domain] * e->out.ld;
+        if (e->node->dtype == ACR_I32)
+            t->run.k->put(e->out.p + (e->out.staged ? t->run.base[e->domain] * e->out.ld * 4 : 0), t->slot_data[i],
+                          (size_t)n * 4);
+        else
+            acr__put_floats(t, acr__rows_at(&t->run, &e->out, e->domain), 0, n, t->slot_data[i]);
     }
 }
 
@@ -164,8 +167,7 @@ static acr_status accept(job *j, int members)
         TRY(j->fetched[i]);
     TRY(count_rows(t, j->n));
     TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data));
-    if (t->g->reference)
-        widen(t, j->mode);
+    upload(t, j->mode);
     for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
         t->run.stage_rows[d] = t->run.rows[d];
     return ACR_OK;
@@ -196,8 +198,8 @@ static void scale_weights(acr_trainer *t, const acr__step *loss)
     t->run.training = false;
     run_step(t, loss, 0, 1);
     t->run.training = true;
-    acr__sum_add(&own, t->run.rows[t->execs[loss->node].domain], t->run.loss.weight);
-    acr__sum_add(&t->weight, t->run.rows[t->execs[loss->node].domain], t->run.loss.weight);
+    acr__sum_rows(t, &own, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);
+    acr__sum_rows(t, &t->weight, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);
     double weight = acr__sum_value(&own);
     t->run.weight_scale = weight != 0 ? 1 / weight : 0;
 }
@@ -330,9 +332,9 @@ acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source 
         return ACR_OK;
     if (t->g->loss != ACR_NONE) {
         int64_t rows = t->run.rows[t->execs[t->g->loss].domain];
-        acr__sum_add(&t->loss, rows, t->run.loss.loss);
+        acr__sum_rows(t, &t->loss, t->run.loss.loss, rows);
         if (!by_micro_batch(&j))
-            acr__sum_add(&t->weight, rows, t->run.loss.weight);
+            acr__sum_rows(t, &t->weight, t->run.loss.weight, rows);
     }
     advance(t, n);
     return ACR_OK;

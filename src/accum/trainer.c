@@ -18,7 +18,10 @@ static acr__slot slot_of(const acr_trainer *t, int buffer)
 
 static void *memory_of(const acr_trainer *t, int buffer)
 {
-    return buffer < 0 ? NULL : t->arena + t->plan->buffers[buffer].offset;
+    if (buffer < 0)
+        return NULL;
+    const acr__buffer *b = &t->plan->buffers[buffer];
+    return b->host ? t->host + (b->offset - t->plan->arena_bytes) : t->arena + b->offset;
 }
 
 static int64_t cost_of(const acr_graph *g, const acr__node *n)
@@ -48,6 +51,7 @@ static void place_exec(acr_trainer *t, int i)
     e->out = slot_of(t, own->value);
     e->dout = slot_of(t, own->grad);
     e->aux = slot_of(t, own->aux);
+    e->class_weight = memory_of(t, own->class_weight);
     e->packed = memory_of(t, own->packed);
     e->packed_back = memory_of(t, own->packed_back);
     for (int j = 0; j < n->inputs; j++) {
@@ -121,14 +125,23 @@ static void initial_weights(acr_trainer *t)
         void *value = memory_of(t, t->plan->param_places[i].value);
         uint32_t hash = acr__hash32(p->name);
         float bound = p->fan_in > 0 ? (float)(1.0 / sqrt((double)p->fan_in)) : 0.0f;
-        for (int64_t j = 0; j < p->elements; j++) {
-            float x = p->fan_in > 0 ? bound * acr__init_uniform(t->g->seed, hash, (uint64_t)j) : p->fill;
-            if (t->g->reference)
-                ((double *)value)[j] = (double)x;
-            else
-                ((float *)value)[j] = x;
+        float piece[512];
+        for (int64_t at = 0, n; at < p->elements; at += n) {
+            n = acr__min(512, p->elements - at);
+            for (int64_t j = 0; j < n; j++)
+                piece[j] = p->fan_in > 0 ? bound * acr__init_uniform(t->g->seed, hash, (uint64_t)(at + j)) : p->fill;
+            acr__put_floats(t, value, at, n, piece);
         }
     }
+}
+
+/* What the graph's nodes bring along. */
+static void constants(acr_trainer *t)
+{
+    for (int i = 0; i < t->g->node_count; i++)
+        if (t->execs[i].class_weight)
+            acr__put_floats(t, memory_of(t, t->plan->places[i].class_weight), 0, t->execs[i].in_cols[0],
+                            t->g->nodes[i].class_weight);
 }
 
 static void mark_outputs(acr_trainer *t)
@@ -171,22 +184,24 @@ static ACR_APART acr_status fill(acr_trainer *t)
     t->tickets = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * ACR_TICKETS * sizeof *t->tickets);
     t->for_output = acr__alloc(t->ctx, (size_t)g->node_count + 1);
     t->offset_memory = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ((size_t)p->opts.micro_batch + 1) * sizeof(int32_t));
-    t->memory = acr__alloc(t->ctx, p->bytes + 64);
-    if (!t->execs || !t->tickets || !t->for_output || !t->offset_memory || !t->memory)
+    t->memory = acr__alloc(t->ctx, p->arena_bytes + 64);
+    t->host = acr__alloc(t->ctx, p->bytes - p->arena_bytes + 1);
+    if (!t->execs || !t->tickets || !t->for_output || !t->offset_memory || !t->memory || !t->host)
         return ACR_E_NO_MEMORY;
     t->arena = (char *)t->memory + (64 - (uintptr_t)t->memory % 64) % 64;
-    advise_huge(t, p->bytes);
+    advise_huge(t, p->arena_bytes);
     for (int i = 0; i < g->node_count; i++)
         place_exec(t, i);
     mark_outputs(t);
     TRY(list_trained(t));
-    initial_weights(t);
     t->leaves = memory_of(t, p->leaves);
     int64_t rows = (int64_t)(p->buffers[p->loss_rows].bytes / (3 * sizeof(double)));
     double *sums = memory_of(t, p->loss_rows);
     t->run = (acr__run){.k = g->reference ? &acr__kernels_ref64 : t->ctx->kernels, .es = g->es, .seed = g->seed,
                         .weight_scale = 1, .loss = {sums, sums + rows, sums + 2 * rows},
                         .scratch = memory_of(t, p->scratch), .scratch_bytes = (size_t)p->buffers[p->scratch].ld};
+    initial_weights(t);
+    constants(t);
     if (t->ctx->threads > 1 && t->work * p->opts.micro_batch > t->ctx->serial_work)
         TRY(acr__context_pool(t->ctx, &t->pool));
     return ACR_OK;
@@ -216,6 +231,7 @@ void acr_trainer_destroy(acr_trainer *t)
     if (!t)
         return;
     acr__free(t->ctx, t->memory);
+    acr__free(t->ctx, t->host);
     acr__free(t->ctx, t->execs);
     acr__free(t->ctx, (void *)t->tickets);
     acr__free(t->ctx, t->for_output);
@@ -237,38 +253,24 @@ static acr_status check_range(const acr_trainer *t, int param, int64_t first, in
     return ACR_OK;
 }
 
-/* The reference's doubles to floats: a conversion rounds, so not in the caller's mode. */
-static ACR_APART acr_status narrow(const double *p, int64_t n, float *out)
+/* In the canon's mode: the reference's doubles are rounded to floats. */
+static ACR_APART acr_status copy_out(const acr_trainer *t, int buffer, int64_t first, int64_t n, float *out)
 {
-    for (int64_t i = 0; i < n; i++)
-        out[i] = (float)p[i];
+    acr__fetch_floats(t, memory_of(t, buffer), first, n, out);
     return ACR_OK;
 }
 
-static acr_status copy_out(const acr_trainer *t, int buffer, int64_t first, int64_t n, float *out)
+static acr_status read_floats(const acr_trainer *t, int buffer, int64_t first, int64_t n, float *out)
 {
-    const char *p = memory_of(t, buffer);
-    acr_status status = ACR_OK;
-    if (t->g->reference)
-        ACR_IN_CANON(status, narrow((const double *)(const void *)p + first, n, out));
-    else
-        memcpy(out, p + first * (int64_t)sizeof(float), (size_t)n * sizeof(float));
+    acr_status status;
+    ACR_IN_CANON(status, copy_out(t, buffer, first, n, out));
     return status;
-}
-
-static void copy_in(acr_trainer *t, int buffer, int64_t first, int64_t n, const float *in)
-{
-    char *p = memory_of(t, buffer);
-    for (int64_t i = 0; t->g->reference && i < n; i++)
-        ((double *)(void *)p)[first + i] = (double)in[i];
-    if (!t->g->reference)
-        memcpy(p + first * (int64_t)sizeof(float), in, (size_t)n * sizeof(float));
 }
 
 acr_status acr_param_read(acr_trainer *t, int param, int64_t first, int64_t n, float *out)
 {
     TRY(check_range(t, param, first, n));
-    return copy_out(t, t->plan->param_places[param].value, first, n, out);
+    return read_floats(t, t->plan->param_places[param].value, first, n, out);
 }
 
 acr_status acr_param_write(acr_trainer *t, int param, int64_t first, int64_t n, const float *in)
@@ -276,7 +278,7 @@ acr_status acr_param_write(acr_trainer *t, int param, int64_t first, int64_t n, 
     TRY(check_range(t, param, first, n));
     FAIL_IF(t->open, t->ctx, ACR_E_STATE, "'%s' cannot be written inside a window; close or abort it first",
             t->g->params[param].name);
-    copy_in(t, t->plan->param_places[param].value, first, n, in);
+    acr__put_floats(t, memory_of(t, t->plan->param_places[param].value), first, n, in);
     t->packed_valid = false;
     return ACR_OK;
 }
@@ -336,7 +338,7 @@ static acr_status check_state(const acr_trainer *t, int param, int slot, int64_t
 acr_status acr_state_read(acr_trainer *t, int param, int slot, int64_t first, int64_t n, float *out)
 {
     TRY(check_state(t, param, slot, first, n));
-    return copy_out(t, t->plan->param_places[param].state[slot], first, n, out);
+    return read_floats(t, t->plan->param_places[param].state[slot], first, n, out);
 }
 
 acr_status acr_state_write(acr_trainer *t, int param, int slot, int64_t first, int64_t n, const float *in)
@@ -344,7 +346,7 @@ acr_status acr_state_write(acr_trainer *t, int param, int slot, int64_t first, i
     TRY(check_state(t, param, slot, first, n));
     FAIL_IF(t->open, t->ctx, ACR_E_STATE, "the state of '%s' cannot be written inside a window",
             t->g->params[param].name);
-    copy_in(t, t->plan->param_places[param].state[slot], first, n, in);
+    acr__put_floats(t, memory_of(t, t->plan->param_places[param].state[slot]), first, n, in);
     return ACR_OK;
 }
 

@@ -34,6 +34,7 @@ struct acr_trainer {
     acr__pool *pool; /* NULL until work is worth sharing */
 
     void *memory; /* the arena as allocated */
+    char *host;   /* the buffers of host code */
     char *arena;  /* aligned */
     acr__exec *execs; /* a node each */
     _Atomic uint64_t *tickets; /* of all execs */
@@ -91,6 +92,13 @@ typedef struct acr__push {
 } acr__push;
 acr_status acr__push_check(const acr_trainer *t, const acr_batch *batch, bool targets);
 acr_source acr__push_source(acr__push *push);
+
+/* -- memory.c: n reals from element `first` of what a node holds -- */
+void acr__put_floats(const acr_trainer *t, void *node, int64_t first, int64_t n, const float *from);
+void acr__fetch_floats(const acr_trainer *t, const void *node, int64_t first, int64_t n, float *to);
+double acr__fetch_real(const acr_trainer *t, const void *node, int64_t i);
+/* Adds n sums of rows, which a loss kernel wrote. */
+void acr__sum_rows(const acr_trainer *t, acr__sum *sum, const double *rows, int64_t n);
 
 /* -- close.c -- */
 /* Divides, checks, clips, updates; fills the report's norm, clip and skipped. */

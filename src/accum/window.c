@@ -184,11 +184,7 @@ static ACR_APART acr_status read_output(acr_trainer *t, const char *name, int64_
             (long long)first_row, (long long)there);
     const char *p = acr__rows_at(&t->run, &e->out, e->domain);
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < e->node->cols; j++) {
-            int64_t at = (first_row + r) * e->out.ld + j;
-            out[r * e->node->cols + j] =
-                t->g->reference ? (float)((const double *)(const void *)p)[at] : ((const float *)(const void *)p)[at];
-        }
+        acr__fetch_floats(t, p, (first_row + r) * e->out.ld, e->node->cols, out + r * e->node->cols);
     return ACR_OK;
 }
 
@@ -202,14 +198,16 @@ acr_status acr_output_read(acr_trainer *t, const char *name, int64_t first_row, 
 static void write_gradient(const acr_trainer *t, const acr__exec *e, const float *gradient, const float *weight)
 {
     char *p = acr__rows_at(&t->run, &e->dout, e->domain);
+    int64_t cols = e->node->cols;
+    float piece[512];
     for (int64_t r = 0; r < t->run.rows[e->domain]; r++)
-        for (int64_t j = 0; j < e->node->cols; j++) {
-            int64_t from = r * e->node->cols + j, to = r * e->dout.ld + j;
-            float x = gradient ? (weight ? weight[r] * gradient[from] : gradient[from]) : 0.0f;
-            if (t->g->reference)
-                ((double *)(void *)p)[to] = (double)x;
-            else
-                ((float *)(void *)p)[to] = x;
+        for (int64_t j = 0, n; j < cols; j += n) {
+            n = acr__min(512, cols - j);
+            for (int64_t k = 0; k < n; k++) {
+                float x = gradient ? gradient[r * cols + j + k] : 0.0f;
+                piece[k] = gradient && weight ? weight[r] * x : x;
+            }
+            acr__put_floats(t, p, r * e->dout.ld + j, n, piece);
         }
 }
 

@@ -35,6 +35,7 @@ typedef struct acr__exec {
      * of windows past ACR_CHAIN_ROWS (NULL where none is planned) */
     void *acc[8], *acc2[8];
     void *packed, *packed_back; /* linear: W^T and W as panels, or NULL */
+    const void *class_weight;   /* cross_entropy: real [classes], or NULL */
     _Atomic uint64_t *tickets;  /* linear: pieces taken, by enum acr__ticket */
 } acr__exec;
 

@@ -514,17 +514,14 @@ acr_node acr_cross_entropy(acr_graph *g, acr_node logits, acr_node target, acr_n
     n->ignore_index = o.ignore_index;
     if (o.class_weight) {
         int64_t classes = g->nodes[logits].cols;
-        n->class_weight = acr__alloc(g->ctx, (size_t)classes * g->es);
+        n->class_weight = acr__alloc(g->ctx, (size_t)classes * sizeof *n->class_weight);
         if (!n->class_weight)
             return stick_memory(g);
         for (int64_t i = 0; i < classes; i++) {
             if (!(o.class_weight[i] >= 0 && o.class_weight[i] < 1e30f))
                 return stick(g, ACR_E_ARGUMENT, "cross_entropy: class_weight[%lld] is %g, it must be 0 or more",
                              (long long)i, (double)o.class_weight[i]);
-            if (g->reference)
-                ((double *)n->class_weight)[i] = (double)o.class_weight[i];
-            else
-                ((float *)n->class_weight)[i] = o.class_weight[i];
+            n->class_weight[i] = o.class_weight[i];
         }
     }
     return id_of(g, n);

@@ -49,7 +49,7 @@ typedef struct acr__node {
     float scalar;      /* slope, eps, p, delta */
     float smoothing;   /* cross_entropy */
     int32_t ignore_index;
-    void *class_weight; /* real [cols of the logits] or NULL */
+    float *class_weight; /* [cols of the logits] or NULL */
     uint32_t hash;     /* of the name: the random counter's op */
     int param;         /* ACR_OP_param: index into params */
     int input;         /* ACR_OP_input: place in the batch */

@@ -6,7 +6,6 @@
 #include "graph/graph.h"
 #include "graph/op.h"
 #include <stdatomic.h>
-#include <string.h>
 
 typedef struct block {
     int64_t m0, m1, n0, n1;
@@ -153,7 +152,7 @@ static void spill(const acr__run *run, const block *b, int64_t ld, bool first, c
         const char *src = (const char *)acc + at;
         char *dst = (char *)acc2 + at;
         if (first)
-            memcpy(dst, src, (size_t)(b->n1 - b->n0) * run->es);
+            run->k->copy(1, b->n1 - b->n0, src, 0, dst, 0, false);
         else
             run->k->join(b->n1 - b->n0, src, dst);
     }
@@ -217,7 +216,7 @@ static void bias_gradient(const acr__run *run, const acr__exec *e, int slot, int
     for (int64_t r = 0, next; r < run->stage_rows[d]; r = next) {
         next = acr__chunk_end(run, d, r);
         if ((run->stage_first[d] + r) % ACR_CHAIN_ROWS == 0)
-            memset(acc, 0, (size_t)(b.n1 - b.n0) * run->es);
+            run->k->clear(acc, (size_t)(b.n1 - b.n0) * run->es);
         run->k->column_sum(next - r, b.n1 - b.n0, e->dout.p + (r * e->dout.ld + b.n0) * (int64_t)run->es,
                            e->dout.ld, acc);
         int64_t end = run->stage_first[d] + next;

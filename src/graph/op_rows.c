@@ -1,7 +1,6 @@
 /* op_rows.c: ops that sum along a row or reach into a table: norms, softmax,
  * embedding, losses. Threads take whole rows, or whole columns of a table. */
 #include "graph/op.h"
-#include <string.h>
 
 void acr__norm_forward(const acr__run *run, const acr__exec *e, int index, int count)
 {
@@ -31,10 +30,10 @@ static void clear_or_spill(const acr__run *run, void *acc, void *acc2, int64_t n
     if (!acc || at % ACR_CHAIN_ROWS != 0)
         return;
     if (clear) {
-        memset(acc, 0, (size_t)n * run->es);
+        run->k->clear(acc, (size_t)n * run->es);
     } else if (acc2) {
         if (at == ACR_CHAIN_ROWS)
-            memcpy(acc2, acc, (size_t)n * run->es);
+            run->k->copy(1, n, acc, 0, acc2, 0, false);
         else
             run->k->join(n, acc, acc2);
     }
@@ -153,7 +152,7 @@ void acr__loss_forward(const acr__run *run, const acr__exec *e, int index, int c
         .ld_target = e->in[1].ld,
         .weight = n->inputs > 2 ? acr__rows_at(run, &e->in[2], e->domain) + p.row * (int64_t)run->es : NULL,
         .weight_scale = run->weight_scale,
-        .class_weight = n->class_weight,
+        .class_weight = e->class_weight,
         .label_smoothing = n->smoothing,
         .ignore_index = n->ignore_index,
         .delta = n->scalar,

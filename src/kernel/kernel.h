@@ -93,6 +93,13 @@ typedef struct acr_kernels {
     size_t real_bytes;
     size_t gemm_scratch;
 
+    /* What nodes hold is touched by kernels and by these three alone. host: it is
+     * plain memory, so that a source may write rows straight into it. */
+    bool host;
+    void (*put)(void *node, const void *from, size_t bytes);
+    void (*fetch)(void *to, const void *node, size_t bytes);
+    void (*clear)(void *node, size_t bytes);
+
     /* pack_b: columns [0,n) of B into ceil(n/panel) panels, one after another,
      * panel q at out + q*panel*k, laid out [k][panel]; columns past n are +0
      * (they are other elements and are never stored). Deep k is not padded.

@@ -9,6 +9,7 @@
  *
  * Does not check arguments, allocate or thread: the callers do. */
 #include "base/philox.h"
+#include "kernel/host_memory.h"
 #include "kernel/ref_rows.h"
 
 enum { PANEL = 8, ROWS = 4, DEPTH = 256 };
@@ -282,6 +283,7 @@ const acr_kernels ACR_REF(kernels) = {
     .panel = PANEL,
     .real_bytes = sizeof(real),
     .gemm_scratch = DEPTH * PANEL * sizeof(real),
+    ACR_HOST_MEMORY,
     .gemm = gemm,
     .pack_b = pack_b,
     .unary = unary,

@@ -55,10 +55,12 @@ acr_status acr__place_buffers(acr_plan *p)
         if (b->bytes > SIZE_MAX / 4 || end > SIZE_MAX / 4)
             status = acr__fail(p->ctx, ACR_E_LIMIT, "the plan is larger than this machine can address (at '%s')", b->name);
         b->bytes = (b->bytes + ACR_ALIGN - 1) / ACR_ALIGN * ACR_ALIGN;
-        if (!always(b)) {
+        if (!always(b) && !b->host) {
             order[transient++] = (by_size){p->buffers, i};
             continue;
         }
+        if (b->host)
+            continue;
         b->offset = end;
         end += b->bytes;
     }
@@ -70,6 +72,12 @@ acr_status acr__place_buffers(acr_plan *p)
         if (b->offset + b->bytes > p->bytes)
             p->bytes = b->offset + b->bytes;
     }
+    p->arena_bytes = p->bytes;
+    for (int i = 0; i < p->buffer_count && status == ACR_OK; i++)
+        if (p->buffers[i].host) {
+            p->buffers[i].offset = p->bytes;
+            p->bytes += p->buffers[i].bytes;
+        }
     acr__free(p->ctx, order);
     return status;
 }

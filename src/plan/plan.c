@@ -252,7 +252,7 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
     return status;
 }
 
-static acr_status add_node_extras(acr_plan *p, acr_node i, int panel)
+static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
 {
     acr_graph *g = p->g;
     const acr__node *n = &g->nodes[i];
@@ -260,15 +260,19 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, int panel)
     bool norm = n->op == ACR_OP_layer_norm || n->op == ACR_OP_rms_norm;
     if (norm && n->live)
         TRY(add_rows(p, &place->aux, i, false, ACR_KIND_ACTIVATION, 2, g->es, ".stats"));
-    if (n->op == ACR_OP_input && g->reference && n->dtype == ACR_F32)
+    if (n->op == ACR_OP_input && n->live && (g->reference || !k->host)) {
         TRY(add(p, &place->raw, ACR_KIND_DATA, acr__plan_rows(p, n->domain, p->opts.micro_batch), n->cols,
                 sizeof(float), "%s.raw", label(n)));
+        p->buffers[place->raw].host = true;
+    }
+    if (n->class_weight && n->live)
+        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, g->nodes[n->in[0]].cols, g->es, "%s.class_weight", label(n)));
     if (n->op == ACR_OP_linear && n->live && p->opts.pack) {
         int64_t in = g->nodes[n->in[0]].cols, out = n->cols;
-        TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, panel), in, g->es, "%s^T packed",
+        TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, k->panel), in, g->es, "%s^T packed",
                 label(&g->nodes[n->in[1]])));
         if (passes(p, n, 0))
-            TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, panel), out, g->es, "%s packed",
+            TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, k->panel), out, g->es, "%s packed",
                     label(&g->nodes[n->in[1]])));
     }
     for (int j = 0; j < n->inputs; j++) {
@@ -303,7 +307,7 @@ static acr_status add_buffers(acr_plan *p)
     const acr_kernels *k = g->reference ? &acr__kernels_ref64 : p->ctx->kernels;
     TRY(add_params(p));
     for (int i = 0; i < g->node_count; i++)
-        TRY(add_node_extras(p, i, k->panel));
+        TRY(add_node_extras(p, i, k));
     acr_node *roots = acr__alloc(p->ctx, ((size_t)g->node_count + 1) * sizeof *roots);
     if (!roots)
         return ACR_E_NO_MEMORY;
@@ -315,6 +319,7 @@ static acr_status add_buffers(acr_plan *p)
     size_t scratch = (k->gemm_scratch + 63) / 64 * 64;
     TRY(add(p, &p->scratch, ACR_KIND_SCRATCH, p->ctx->threads, (int64_t)scratch, 1, "thread scratch"));
     TRY(add(p, &p->leaves, ACR_KIND_SCRATCH, 1, acr__max(1, p->leaf_count), sizeof(double), "norm leaves"));
+    p->buffers[p->leaves].host = true;
     int64_t rows = 1;
     for (int d = 0; d < g->domain_count; d++)
         rows = acr__max(rows, acr__plan_rows(p, d, p->opts.micro_batch));
@@ -405,9 +410,9 @@ size_t acr_plan_kind_bytes(const acr_plan *p, acr_kind kind)
     for (int i = 0; i < p->buffer_count; i++) {
         const acr__buffer *b = &p->buffers[i];
         bool always = b->first == 0 && b->last == ACR_ALWAYS;
-        if (always && b->offset + b->bytes > always_end)
+        if (always && !b->host && b->offset + b->bytes > always_end)
             always_end = b->offset + b->bytes;
-        if (b->offset + b->bytes > transient_end)
+        if (!b->host && b->offset + b->bytes > transient_end)
             transient_end = b->offset + b->bytes;
         if (always && b->kind == kind)
             sum += b->bytes;
@@ -429,7 +434,8 @@ acr_status acr_plan_entry_get(const acr_plan *p, int i, acr_plan_entry *out)
 {
     FAIL_IF(i < 0 || i >= p->buffer_count, p->ctx, ACR_E_ARGUMENT, "plan entry %d of %d", i, p->buffer_count);
     const acr__buffer *b = &p->buffers[i];
-    *out = (acr_plan_entry){.name = b->name, .kind = b->kind, .space = 0, .offset = b->offset, .bytes = b->bytes,
+    *out = (acr_plan_entry){.name = b->name, .kind = b->kind,
+                            .space = b->host ? ACR_SPACE_HOST : ACR_SPACE_KERNELS, .offset = b->offset, .bytes = b->bytes,
                             .first = b->first, .last = b->last == ACR_ALWAYS ? p->flush_end : b->last};
     return ACR_OK;
 }

@@ -13,14 +13,15 @@ typedef struct acr__buffer {
     size_t bytes, offset;
     int64_t ld;
     bool staged;
+    bool host; /* read and written by host code: behind the arena, never on a device */
     int32_t first, last;
 } acr__buffer;
 enum { ACR_ALWAYS = INT32_MAX };
 
 /* What a node has, as indices into buffers; -1: nothing. */
 typedef struct acr__place {
-    int value, grad, aux, packed, packed_back;
-    int raw;                             /* reference: an input's rows as they arrive */
+    int value, grad, aux, packed, packed_back, class_weight;
+    int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
 } acr__place;
 
@@ -55,7 +56,8 @@ struct acr_plan {
      * behind them, to flush_end, and run when the stage is full. */
     acr__step *steps;
     int forward_count, step_count, flush_end;
-    size_t bytes;
+    size_t arena_bytes; /* what kernels work in */
+    size_t bytes;       /* with the host's buffers behind it */
 };
 
 /* Gives every buffer an offset: always-live ones first, then the rest, larger

@@ -2,6 +2,7 @@
  * when it is created. */
 #include "kernel/cpu/gemm_f32.h"
 #include "kernel/cpu/kernels.h"
+#include "kernel/host_memory.h"
 
 #define NAME_OF_(isa) #isa
 #define NAME_OF(isa)  NAME_OF_(isa)
@@ -12,6 +13,7 @@ const acr_kernels ACR_CPU(kernels) = {
     .panel = ACR__GEMM_PANEL,
     .real_bytes = sizeof(float),
     .gemm_scratch = ACR__GEMM_SCRATCH,
+    ACR_HOST_MEMORY,
     .gemm = acr__gemm_f32,
     .pack_b = acr__pack_b_f32,
     .unary = ACR_CPU(unary),
