@@ -131,8 +131,9 @@ static ACR_APART acr_status close_window(acr_trainer *t, acr_report *report)
     if (report)
         *report = r;
     FAIL_IF(t->opts.max_skipped > 0 && t->clock.skipped_in_row >= t->opts.max_skipped, t->ctx, ACR_E_DIVERGED,
-            "%d windows in a row were skipped, the last because %s; lower the learning rate or set max_grad_norm",
-            (int)t->clock.skipped_in_row, r.skipped == 1 ? "its gradient was not finite" : "its weight W was 0");
+            "%d windows in a row were skipped, the last because %s", (int)t->clock.skipped_in_row,
+            r.skipped == 1 ? "its gradient was not finite; lower the learning rate or set max_grad_norm"
+                           : "its weight W was 0: every label was ignored, or every weight 0");
     return ACR_OK;
 }
 
