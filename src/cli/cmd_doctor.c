@@ -46,7 +46,6 @@ static void print_json(const char *cpu, const char *best)
     acr__json_i64(&j, "memory_free_bytes", acr__memory_free());
     acr__json_bool(&j, "fashion_mnist", access(fashion, R_OK) == 0);
     acr__json_end(&j);
-    printf("\n");
 }
 
 static void print_text(const char *cpu, const char *best)

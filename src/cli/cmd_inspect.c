@@ -1,6 +1,7 @@
 /* cmd_inspect.c: what is in a model, a checkpoint or any safetensors file. Reads
  * the header and, for the hash, every byte once; changes nothing. */
 #include "cli/common.h"
+#include "io/file.h"
 
 #include <accrue/accrue_io.h>
 #include <stdlib.h>
@@ -62,7 +63,6 @@ static void print_json(acr_st *st, const char *hash, int64_t elements)
     }
     acr__json_end(&j);
     acr__json_end(&j);
-    printf("\n");
 }
 
 static acr_status inspect(acr__cli *cli, acr_st *st)
@@ -101,6 +101,8 @@ acr_status acr__cmd_inspect(acr__cli *cli)
         int n = snprintf(inside, sizeof inside, "%s/model.safetensors", path);
         FAIL_IF(n < 0 || (size_t)n >= sizeof inside, cli->ctx, ACR_E_CONFIG, "'%.60s...': the path is too long", path);
         path = inside;
+        FAIL_IF(acr__file_kind(path) != 1, cli->ctx, ACR_E_DATA,
+                "%s: there is no model; give a safetensors file, as those in a run's checkpoints/", path);
     }
     acr_st *st;
     TRY(acr_st_open(&st, cli->ctx, path));

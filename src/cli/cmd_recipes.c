@@ -52,8 +52,8 @@ acr_status acr__shipped_recipe(acr_context *ctx, const char *name, char out[ACR_
     return ACR_OK;
 }
 
-/* The first comment line of a recipe says what it is. */
-static void print_line(const char *folder, const char *file)
+/* A recipe's first comment line says what it is; its first sentence is told. */
+static void describe(const char *folder, const char *file, char out[64])
 {
     char path[ACR__PATH], line[256] = "";
     FILE *f = join(path, folder, file) ? fopen(path, "r") : NULL;
@@ -62,7 +62,10 @@ static void print_line(const char *folder, const char *file)
     if (f)
         fclose(f);
     line[strcspn(line, "\n")] = '\0';
-    printf("%-20s %.58s\n", file, line[0] == '#' ? line + 1 + strspn(line + 1, " ") : "");
+    char *stop = strstr(line, ". ");
+    if (stop)
+        stop[1] = '\0';
+    snprintf(out, 64, "%.58s", line[0] == '#' ? line + 1 + strspn(line + 1, " ") : "");
 }
 
 static int visible(const struct dirent *e)
@@ -78,11 +81,24 @@ static acr_status list(acr__cli *cli)
     TRY(acr__shipped_folder(cli->ctx, folder));
     int n = scandir(folder, &entries, visible, alphasort);
     FAIL_IF(n < 0, cli->ctx, ACR_E_IO, "%s: %s", folder, strerror(errno));
+    acr__json j = {.f = stdout};
+    if (cli->flags.json) {
+        acr__json_object(&j, NULL);
+        acr__json_text(&j, "folder", folder);
+        acr__json_object(&j, "recipes");
+    }
     for (int i = 0; i < n; i++) {
-        print_line(folder, entries[i]->d_name);
+        char text[64];
+        describe(folder, entries[i]->d_name, text);
+        if (cli->flags.json)
+            acr__json_text(&j, entries[i]->d_name, text);
+        else
+            printf("%-20s %s\n", entries[i]->d_name, text);
         free(entries[i]);
     }
     free(entries);
+    while (j.depth)
+        acr__json_end(&j);
     acr__say(cli, "%s", folder);
     return ACR_OK;
 }
@@ -98,16 +114,26 @@ static acr_status copy(acr__cli *cli, const char *name, const char *to)
         to = inside;
     }
     FILE *in = fopen(from, "r"), *out = in ? fopen(to, "wx") : NULL;
-    int error = errno;
     bool fine = in && out;
     for (size_t n; fine && (n = fread(buffer, 1, sizeof buffer, in)) > 0;)
         fine = fwrite(buffer, 1, n, out) == n;
+    int error = errno;
     if (in)
         fclose(in);
-    if (out)
-        fine = fclose(out) == 0 && fine;
-    FAIL_IF(!fine, cli->ctx, error == EEXIST ? ACR_E_CONFIG : ACR_E_IO, "%s: %s%s", to, strerror(error ? error : EIO),
+    if (out && fclose(out) != 0 && fine) {
+        error = errno;
+        fine = false;
+    }
+    if (out && !fine)
+        unlink(to); /* no half of a recipe */
+    FAIL_IF(!fine, cli->ctx, error == EEXIST ? ACR_E_CONFIG : ACR_E_IO, "%s: %s%s", to, strerror(error),
             error == EEXIST ? "; it is left as it is" : "");
+    if (cli->flags.json) {
+        acr__json j = {.f = stdout};
+        acr__json_object(&j, NULL);
+        acr__json_text(&j, "path", to);
+        acr__json_end(&j);
+    }
     acr__say(cli, "%s", to);
     return ACR_OK;
 }
@@ -123,9 +149,13 @@ acr_status acr__cmd_recipes(acr__cli *cli)
         return ACR_OK;
     int n = cli->flags.positional_count;
     const char *const *word = (const char *const *)cli->flags.positional;
-    if (n == 0 || (n == 1 && strcmp(word[0], "ls") == 0))
-        return list(cli);
-    FAIL_IF(strcmp(word[0], "cp") != 0 || n < 2, cli->ctx, ACR_E_CONFIG,
+    bool ls = n == 0 || strcmp(word[0], "ls") == 0;
+    FAIL_IF(!ls && strcmp(word[0], "cp") != 0, cli->ctx, ACR_E_CONFIG,
             "accrue recipes: '%.40s' is neither ls nor cp NAME [TO]", word[0]);
+    FAIL_IF(ls && n > 1, cli->ctx, ACR_E_CONFIG, "accrue recipes ls: '%.40s' is one argument too many", word[1]);
+    if (ls)
+        return list(cli);
+    FAIL_IF(n < 2, cli->ctx, ACR_E_CONFIG, "accrue recipes cp: NAME is missing; accrue recipes ls lists them");
+    FAIL_IF(n > 2 && !*word[2], cli->ctx, ACR_E_CONFIG, "accrue recipes cp: TO is empty; leave it out for here");
     return copy(cli, word[1], n > 2 ? word[2] : ".");
 }

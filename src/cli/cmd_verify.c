@@ -323,7 +323,6 @@ static acr_status print_json(const verify *v, double off, double error)
     acr__json_f64(&j, "mean_of_means_off", off);
     acr__json_f64(&j, "accumulation_error", error);
     acr__json_end(&j);
-    printf("\n");
     return ACR_OK;
 }
 

@@ -19,7 +19,7 @@ static const acr__command *command_of(const acr__cli *cli)
 static void print_usage(const acr__cli *cli, const acr__usage *usage)
 {
     const acr__command *c = command_of(cli);
-    printf("usage: accrue %s %s\n\n%s\n", c->name, c->arguments, c->summary);
+    printf("usage: accrue %s%s%s\n\n%s\n", c->name, *c->arguments ? " " : "", c->arguments, c->summary);
     if (usage->text)
         printf("\n%s", usage->text);
     printf("\n");
@@ -42,8 +42,8 @@ acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
     FAIL_IF(given < usage->least, cli->ctx, ACR_E_CONFIG, "accrue %s: %s is missing; usage: accrue %s %s", c->name,
             given ? "an argument" : "what it is to work on", c->name, c->arguments);
     FAIL_IF(given > usage->most, cli->ctx, ACR_E_CONFIG,
-            "accrue %s: '%s' is one argument too many; usage: accrue %s %s", c->name,
-            cli->flags.positional[usage->most], c->name, c->arguments);
+            "accrue %s: '%s' is one argument too many; usage: accrue %s%s%s", c->name,
+            cli->flags.positional[usage->most], c->name, *c->arguments ? " " : "", c->arguments);
     *go = true;
     return ACR_OK;
 }
