@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """accrue train, eval and plan as a user sees them: what they print, write and leave."""
-import csv, json, os, struct
+import csv, fcntl, json, os, pty, struct, subprocess, termios
 from helper import *
 
 
@@ -206,6 +206,36 @@ def test_quiet_and_plain(d):
     b = ok(accrue("train", SEED, "--output_dir", f"{d}/p"))
     assert "\r" not in b.err and "\033" not in b.err, "a pipe is not a terminal"
     assert "effective 100 = micro 5 x 20 steps" in b.err and "planned peak" in b.err
+
+
+def test_line_of_a_narrow_terminal(d):
+    """A line that wraps could not be written over."""
+    recipe = write(f"{d}/r.yaml", MIDDLE.replace("epochs: 6", "epochs: 60"))
+    for columns in (40, 80, 200):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        p = subprocess.Popen([ACCRUE, "train", recipe, "--output_dir", f"{d}/{columns}"], env=environment(),
+                             stdin=subprocess.DEVNULL, stderr=theirs)
+        os.close(theirs)
+        told = b""
+        try:
+            while more := os.read(ours, 4096):
+                told += more
+        except OSError:
+            pass  # how Linux says that the other side has closed
+        os.close(ours)
+        assert p.wait() == 0, told[-300:]
+        lines = told.decode().replace("\033[K", "").replace("\n", "\r").split("\r")
+        lines = [l for l in lines if l.startswith("step ") and "eval_loss" not in l]
+        assert lines and max(map(len, lines)) < columns, lines
+        assert all(("mem" in l) == (columns == 200) for l in lines), lines
+
+
+def test_json_is_the_last_line(d):
+    run = ok(train(SEED, f"{d}/run")).json["output_dir"]
+    for args in (["doctor"], ["inspect", run], ["eval", run], ["plan", SEED], ["verify", SEED], ["recipes", "ls"]):
+        a = ok(accrue(*args, "--json"))
+        assert a.out.endswith("}\n") and a.out.count("\n") == 1, (args, a.out[-80:])
 
 
 def test_help_and_versions(d):
