@@ -23,8 +23,8 @@ static void tell_batch(const acr__setup *s)
     acr__count_text(s->windows, count[3]);
     acr__say(s->cli, "batch    effective %s = micro %s x %lld steps%s (%s)", count[0], count[1], (long long)steps,
              s->effective % s->micro_batch ? ", the last one smaller" : "", s->why);
-    acr__say(s->cli, "length   %s samples, %lld updates an epoch, %s in all", count[2], (long long)s->per_epoch,
-             count[3]);
+    acr__say(s->cli, "length   %s samples, %lld update%s an epoch, %s in all", count[2], (long long)s->per_epoch,
+             s->per_epoch == 1 ? "" : "s", count[3]);
     if (tail && s->cfg->last_window == ACR__LAST_STEP)
         acr__say(s->cli, "         the last window of an epoch has %lld samples, divided by its own weight",
                  (long long)tail);
@@ -86,11 +86,11 @@ static acr_status begin_run(acr__train_run *run, acr__cli *cli, acr__setup *s, a
         acr__warn(cli, "%s", acr_checkpoint_note(from));
     for (int i = 0; i < changes.count; i++)
         acr__say(cli, "note: %s", changes.item[i]);
-    acr_status status = exists ? ACR_OK : acr__run_folder_take(folder, s->cfg);
+    acr_status status = acr__setup_trainer(s); /* may refuse init_from: so before anything is written */
+    if (status == ACR_OK && !exists)
+        status = acr__run_folder_take(folder, s->cfg);
     if (status == ACR_OK)
         status = write_resolved(s, folder);
-    if (status == ACR_OK)
-        status = acr__setup_trainer(s);
     if (status != ACR_OK) {
         acr_checkpoint_close(from);
         return status;
@@ -130,7 +130,7 @@ static acr_status train_all(acr__cli *cli, acr__setup *s, acr__run_folder *folde
     acr__train_run_end(&run);
     free(record);
     if (status == ACR_E_CANCELLED && signal) {
-        cli->exit_code = signal == SIGTERM ? 75 : 130;
+        cli->exit_code = signal == SIGINT ? 130 : 75;
         return ACR_OK;
     }
     return status;

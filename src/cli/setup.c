@@ -67,6 +67,12 @@ static acr_status check_widths(const acr__setup *s, const acr__data_info *info, 
             section, (long long)info->input_elements, (long long)info->input_elements);
     FAIL_IF(!info->has_target, s->ctx, ACR_E_CONFIG, "%s has no target, and loss: %s needs one", section,
             acr__loss_name(s->cfg));
+    FAIL_IF(info->target_dtype == ACR_F32 && info->target_elements == 1 && out > 1 &&
+                s->cfg->loss == ACR__LOSS_CROSS_ENTROPY,
+            s->ctx, ACR_E_DATA,
+            "a target of %s is one fractional number, and cross_entropy wants a class: save the targets as whole "
+            "numbers (int64), from 0 to %lld, or as %lld shares each",
+            section, (long long)(out - 1), (long long)out);
     FAIL_IF(info->target_dtype == ACR_F32 && info->target_elements != out, s->ctx, ACR_E_SHAPE,
             "model.layers ends with %lld, but a target of %s has %lld numbers; end it with %lld", (long long)out,
             section, (long long)info->target_elements, (long long)info->target_elements);

@@ -24,6 +24,13 @@ static void on_signal(int number)
     acr_cancel(signal_context);
 }
 
+/* Behind nohup a closed terminal is no reason to stop. */
+static bool hangup_counts(void)
+{
+    struct sigaction a;
+    return sigaction(SIGHUP, NULL, &a) == 0 && a.sa_handler != SIG_IGN;
+}
+
 /* One signal asks, a second one stops at once: the handler is gone after the first. */
 static void catch_signals(acr_context *ctx)
 {
@@ -35,12 +42,16 @@ static void catch_signals(acr_context *ctx)
     signal_seen = 0;
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
+    if (hangup_counts())
+        sigaction(SIGHUP, &a, NULL);
 }
 
 static void leave_signals(void)
 {
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
+    if (hangup_counts())
+        signal(SIGHUP, SIG_DFL);
 }
 
 /* ---- between updates ------------------------------------------------------------- */

@@ -52,6 +52,40 @@ max_steps: 1
     assert not os.path.exists(f"{d}/nan")
 
 
+def test_class_labels_saved_as_fractions(d):
+    write_tensors(f"{d}/d.safetensors", {"x": ("F32", [4, 3], floats(range(12))),
+                                         "y": ("F32", [4], floats([0, 1, 2, 0]))})
+    recipe = write(f"{d}/r.yaml", """
+model: {type: mlp, layers: [3, 3]}
+data: {train: {format: safetensors, path: d.safetensors, input: x, target: y}}
+loss: cross_entropy
+optimizer: sgd
+learning_rate: 0.1
+effective_batch_size: 4
+max_steps: 1
+""")
+    refused(train(recipe, f"{d}/run"), 3, "whole numbers", "0 to 2")
+    assert not os.path.exists(f"{d}/run")
+
+
+def test_recipes(d):
+    assert set(ok(accrue("recipes", "ls", "--json")).json["recipes"]) == {"fashion-mnist.yaml", "seed.yaml"}
+    a = ok(accrue("recipes", "cp", "seed", "--json", cwd=d))
+    assert open(os.path.join(d, a.json["path"])).read() == open(SEED).read()
+    refused(accrue("recipes", "cp", "seed", cwd=d), 2, "seed.yaml", "left as it is")
+    refused(accrue("recipes", "cp"), 2, "NAME is missing")
+    refused(accrue("recipes", "cp", "sed", cwd=d), 2, "sed")
+    refused(accrue("recipes", "cp", "seed", ""), 2, "TO is empty")
+    refused(accrue("recipes", "ls", "seed"), 2, "'seed' is one argument too many")
+    refused(accrue("recipes", "rm"), 2, "'rm' is neither")
+    refused(accrue("recipes", "cp", "seed", f"{d}/none/x.yaml"), 1, f"{d}/none/x.yaml")
+
+
+def test_nothing_to_inspect(d):
+    refused(accrue("inspect", d), 3, "there is no model", "checkpoints")
+    refused(accrue("inspect", f"{d}/none"), 3, "none")
+
+
 def test_existing_run(d):
     ok(train(SEED, f"{d}/run"))
     refused(train(SEED, f"{d}/run"), 2, "--resume_from_checkpoint auto", "--output_dir")
@@ -82,6 +116,7 @@ def test_init_from(d):
     assert a["weights_hash"] == b["weights_hash"]
     recipe = write(f"{d}/r.yaml", open(SEED).read().replace("[10, 5, 2]", "[10, 6, 2]"))
     refused(train(recipe, f"{d}/other", *weights), 3, "0.bias")
+    assert not os.path.exists(f"{d}/other")
 
 
 def test_instruction_set(d):
@@ -92,9 +127,19 @@ def test_instruction_set(d):
 def test_divergence(d):
     recipe = write(f"{d}/r.yaml", open(SEED).read().replace("learning_rate: 0.01", "learning_rate: 1e30"))
     a = train(recipe, f"{d}/run", "--num_train_epochs", 50)
-    refused(a, 5, "10 windows")
+    refused(a, 5, "10 windows", "lower the learning rate")
     skipped = [l for l in read_metrics(f"{d}/run") if l["skipped"]]
     assert len(skipped) == 10 and skipped[-1]["loss"] is None, skipped[-1:]
+
+
+def test_nothing_weighs_anything(d):
+    data = "format: safetensors, path: d.safetensors, input: x, target: y, weight: w"
+    recipe = write(f"{d}/r.yaml", MIDDLE.replace("format: normal, samples: 500", data).replace("[32, 96, 96, 4]", "[2, 1]")
+                   .replace("  eval: {format: normal, samples: 70, seed: 9}\n", "").replace("size: 120", "size: 2"))
+    write_tensors(f"{d}/d.safetensors", {"x": ("F32", [4, 2], floats(range(8))), "y": ("F32", [4], floats(range(4))),
+                                         "w": ("F32", [4], floats([0] * 4))})
+    a = refused(train(recipe, f"{d}/run"), 5, "10 windows", "every weight 0")
+    assert "learning rate" not in a.err
 
 
 def test_eval_of_nothing(d):

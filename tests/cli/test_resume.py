@@ -21,7 +21,8 @@ def same(a, b):
 
 def start(recipe, folder, *args):
     return subprocess.Popen([ACCRUE, "train", recipe, "--json", "--output_dir", folder, *map(str, args)], env=environment(),
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # nohup's heirs ignore it
 
 
 def when_trained(process, folder, lines):
@@ -37,8 +38,8 @@ def when_trained(process, folder, lines):
 def test_stopped_by_signals(d):
     recipe = write(f"{d}/r.yaml", LONG)
     whole = ok(train(recipe, f"{d}/whole")).json
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 75)):
-        run = f"{d}/{code}"
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGHUP, 75)):
+        run = f"{d}/{number}"
         p = start(recipe, run, "--micro_batch_size", 1)
         met = when_trained(p, run, 20)
         p.send_signal(number)
