@@ -87,21 +87,51 @@ void ACR_CPU(sgd)(const acr_sgd_args *o, int64_t count, void *vp, const void *vg
     }
 }
 
+/* Adam's mean of a weight that gets no gradient any more shrinks to a few units of
+ * the smallest subnormal and stays there: 2^-149 times 0.9 is rounded back up. A
+ * processor takes some 150 cycles for arithmetic on subnormals, and a window's close
+ * became four times as slow once dead units had gone that far, so elements at rest
+ * go through whole numbers instead, to the same bits: at rest is a subnormal mean k
+ * (in units of 2^-149), no gradient, and a weight beside which a step of less than
+ * 2^-76 is lost in rounding. */
+enum { SUBNORMALS = 0x7fffff }; /* how many there are of one sign, and a mask of their bits */
+
+/* Less 1 it is below SUBNORMALS where x is subnormal: 0 wraps around. */
+static vi magnitude(vf x) { return i_and(i_of(x), i_set1(0x7fffffff)); }
+
+/* fma(c, 0 - m, m) of subnormal means: beside 2^23 a unit in the last place is 1, so
+ * k - c*k is rounded once and as there, ties to even included. */
+static vf resting_mean(vf m, vf c)
+{
+    vi sign = i_and(i_of(m), i_set1(0x80000000u));
+    vf k = v_of_int(i_and(i_of(m), i_set1(SUBNORMALS)));
+    vf next = v_fma(c, v_sub(v_set1(0), k), v_add(k, v_set1(0x1p23f)));
+    return v_of(i_or(sign, i_and(i_of(next), i_set1(SUBNORMALS))));
+}
+
 void ACR_CPU(adam)(const acr_adam_args *o, int64_t count, void *vp, const void *vg, void *first, void *second)
 {
     float *p = vp, *mean = first, *square = second;
-    const vf inverse = v_set1(1 / o->sqrt_bc2), epsilon = v_set1(o->epsilon);
+    const vf inverse = v_set1(1 / o->sqrt_bc2), epsilon = v_set1(o->epsilon), c = v_set1(o->beta1_1m), zero = v_set1(0);
+    const bool may_rest =
+        o->epsilon >= 0x1p-40f && o->lr_bc1 >= 0 && o->lr_bc1 <= 0x1p10f && o->beta1_1m > 0 && o->beta1_1m <= 1;
+    const vi least = i_set1(may_rest ? 0x2b800000 : 0x80000000); /* 2^-40, or what no weight reaches */
     for (int64_t i = 0; i < count; i += VL) {
         int64_t n = count - i;
         vf g = clipped((const float *)vg + i, n, o->clip), w = v_get(p + i, n);
-        vf m = v_get(mean + i, n), v = v_get(square + i, n);
+        vf old = v_get(mean + i, n), v = v_get(square + i, n);
         if (o->l2 != 0)
             g = v_fma(v_set1(o->l2), w, g);
-        m = v_fma(v_set1(o->beta1_1m), v_sub(g, m), m);
+        w = v_mul(w, v_set1(o->decay));
+        vi busy = i_or(i_sub(magnitude(old), i_set1(1)), i_sub(i_set1(0), magnitude(g))); /* top bit: g is not 0 */
+        busy = i_or(busy, i_and(i_sub(magnitude(w), least), i_set1(0x80000000u)));        /* or w is too small */
+        vm awake = i_ge_unsigned(busy, i_set1(SUBNORMALS));
+        vf m = v_select(awake, old, zero);
+        m = v_fma(c, v_sub(g, m), m);
         v = v_fma(v_set1(o->beta2), v, v_mul(v_mul(v_set1(o->beta2_1m), g), g));
-        vf step = v_div(m, v_fma(v_sqrt(v), inverse, epsilon));
-        v_put(mean + i, m, n);
+        vf step = v_div(m, v_fma(v_sqrt(v), inverse, epsilon)); /* 0 at rest: not NaN unless v is */
+        v_put(mean + i, v_select(awake, m, resting_mean(old, c)), n);
         v_put(square + i, v, n);
-        v_put(p + i, v_fma(v_set1(-o->lr_bc1), step, v_mul(w, v_set1(o->decay))), n);
+        v_put(p + i, v_fma(v_set1(-o->lr_bc1), step, w), n);
     }
 }
