@@ -13,6 +13,8 @@ PREFIX = /usr/local
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 # Seconds for each fuzz target; FUZZ="npy yaml" picks some.
 FUZZ_SECONDS = 600
+# make bench BENCH_FLAGS="--out page.md fashion seed": where to, which sections, --rounds
+BENCH_FLAGS =
 PYTHON = python3
 
 PACKAGES = gcc libc6-dev cmake pkg-config python3 libyaml-dev libjansson-dev zlib1g-dev libxxhash-dev \
@@ -94,8 +96,7 @@ fuzz: deps
 
 bench: build
 	@cmake --build $(BUILD) -j $(JOBS) --target benches
-	@set -e; for b in bench/*.c; do $(BUILD)/bench/$$(basename $$b .c); done
-	@set -e; for b in bench/*.py; do [ ! -e $$b ] || ACCRUE=$(BUILD)/accrue $(PYTHON) $$b; done
+	@$(PYTHON) bench/bench.py --build $(BUILD) $(BENCH_FLAGS)
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz build-ci

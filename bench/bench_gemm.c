@@ -17,18 +17,13 @@
  *     dX          dX = dY W          R x in,  chain over out, W packed
  *     dW          dW += dY^T X       out x in, chain over R                     */
 #include "kernel/kernel.h"
+#include "peak.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
 
 enum { THREADS = 64, PAIRS = 21 };
 
@@ -38,51 +33,6 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* -- the peak: `loops` steps of CHAINS independent chains; returns its FLOP ---- */
-enum { CHAINS = 12 };
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define PEAK(name, vec, lanes, splat, fma, target, keep)                       \
-    target static double name(int64_t loops)                                   \
-    {                                                                          \
-        vec a = splat(1.0000001f), b = splat(1e-9f), c[CHAINS];                \
-        UNROLL                                                                 \
-        for (int i = 0; i < CHAINS; i++)                                       \
-            c[i] = splat(1.0f + (float)i);                                     \
-        for (int64_t p = 0; p < loops; p++) {                                  \
-            UNROLL                                                             \
-            for (int i = 0; i < CHAINS; i++)                                   \
-                c[i] = fma(c[i], a, b);                                        \
-        }                                                                      \
-        UNROLL                                                                 \
-        for (int i = 0; i < CHAINS; i++)                                       \
-            __asm__ volatile("" ::keep(c[i]));                                 \
-        return 2.0 * CHAINS * (lanes) * (double)loops;                         \
-    }
-#if defined(__x86_64__)
-PEAK(peak_scalar, __m128, 1, _mm_set1_ps, _mm_fmadd_ss, __attribute__((target("fma"))), "x")
-PEAK(peak_avx2, __m256, 8, _mm256_set1_ps, _mm256_fmadd_ps, __attribute__((target("avx2,fma"))), "x")
-PEAK(peak_avx512, __m512, 16, _mm512_set1_ps, _mm512_fmadd_ps, __attribute__((target("avx512f"))), "v")
-#elif defined(__aarch64__)
-#define FMA_NEON(c, a, b) vfmaq_f32(b, c, a)
-#define FMA_ONE(c, a, b) __builtin_fmaf(c, a, b)
-PEAK(peak_scalar, float, 1, , FMA_ONE, , "w")
-PEAK(peak_neon, float32x4_t, 4, vdupq_n_f32, FMA_NEON, , "w")
-#endif
-
-typedef double peak_fn(int64_t loops);
-static peak_fn *peak_of(const char *path)
-{
-#if defined(__x86_64__)
-    return !strcmp(path, "scalar") ? peak_scalar : !strcmp(path, "avx2") ? peak_avx2 : peak_avx512;
-#else
-    return !strcmp(path, "scalar") ? peak_scalar : peak_neon;
-#endif
 }
 
 /* -- one line of the table: threads that alternate peak and product ------------ */
