@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +51,17 @@ static acr_status run(demo *d, const char *const *arguments, bool quiet, json_t 
     posix_spawn_file_actions_addclose(&actions, pipes[0]);
     if (quiet)
         posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawnattr_t attributes; /* the child is interrupted; this process waits for it, then cleans up */
+    sigset_t interrupts;
+    sigemptyset(&interrupts);
+    sigaddset(&interrupts, SIGINT);
+    sigaddset(&interrupts, SIGTERM);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigdefault(&attributes, &interrupts);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
     pid_t child;
-    int error = posix_spawn(&child, d->program, &actions, NULL, argv, environ);
+    int error = posix_spawn(&child, d->program, &actions, &attributes, argv, environ);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     close(pipes[1]);
     size_t used = 0;
@@ -73,9 +83,10 @@ static acr_status run(demo *d, const char *const *arguments, bool quiet, json_t 
         return ACR_OK;
     json_decref(*out);
     *out = NULL;
-    return acr__fail(d->cli->ctx, ACR_E_IO, "accrue %s %s ended with %s %d; run it alone to see why", arguments[0],
-                     arguments[1], WIFSIGNALED(status) ? "signal" : "exit code",
-                     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    bool stopped = WIFSIGNALED(status) || WEXITSTATUS(status) == 130 || WEXITSTATUS(status) == 75;
+    FAIL_IF(stopped, d->cli->ctx, ACR_E_CANCELLED, "interrupted; nothing is kept");
+    return acr__fail(d->cli->ctx, ACR_E_IO, "accrue %s %s ended with exit code %d; run it alone to see why", arguments[0],
+                     arguments[1], WEXITSTATUS(status));
 }
 
 static double number(json_t *record, const char *key)
@@ -163,6 +174,8 @@ acr_status acr__cmd_demo(acr__cli *cli)
     TRY(acr__shipped_recipe(cli->ctx, "fashion-mnist", d.recipe));
     snprintf(d.folder, sizeof d.folder, "%.3000s/accrue-demo-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     FAIL_IF(!mkdtemp(d.folder), cli->ctx, ACR_E_IO, "%s: %s", d.folder, strerror(errno));
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
     acr_status status = table(&d);
     if (status == ACR_OK)
         status = whole_recipe(&d);

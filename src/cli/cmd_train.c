@@ -145,8 +145,7 @@ static acr_status run_setup(acr__cli *cli, acr__setup *s, acr__config *cfg, acr_
         TRY(acr__run_record_read(folder, cfg, s->windows, &record));
     if (record) {
         acr__say(cli, "%s is finished", folder->path);
-        if (cli->flags.json)
-            printf("%s\n", record);
+        printf("%s\n", record);
         free(record);
         return ACR_OK;
     }

@@ -24,6 +24,7 @@ typedef struct variant {
     const char *isa;
     acr_reduction reduction;
     bool reference; /* fp64 */
+    bool immediate; /* no rows are staged: weight gradients by micro-batch */
 } variant;
 
 typedef struct running {
@@ -65,6 +66,7 @@ static acr_status build(running *r, const verify *v, const variant *how)
     TRY(acr__setup_graph(&r->graph, r->ctx, v->s->cfg, &shape));
     acr_plan_opts po = acr__setup_plan_opts(v->s);
     po.micro_batch = how->micro;
+    po.stage_rows = how->immediate ? how->micro : 0;
     po.max_window_rows = v->window;
     TRY(acr_plan_create(&r->plan, r->graph, &po));
     acr_trainer_opts to = v->s->trainer_opts;
@@ -151,8 +153,11 @@ static acr_status run_variant(verify *v, int i)
 
 static void add_run(verify *v, int64_t micro, int threads, const char *isa)
 {
-    if (v->count < RUNS && micro <= v->window)
-        v->runs[v->count++] = (variant){micro, threads, isa, v->s->trainer_opts.reduction, false};
+    if (v->count == RUNS || micro > v->window)
+        return;
+    /* every other run takes its weight gradients by micro-batch, the others staged */
+    v->runs[v->count] = (variant){micro, threads, isa, v->s->trainer_opts.reduction, false, v->count % 2 == 1};
+    v->count++;
 }
 
 static void choose_runs(verify *v)

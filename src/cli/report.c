@@ -40,7 +40,7 @@ static const chart charts[] = {
     {"Loss", 0, 2, PLAIN},
     {"Accuracy", 2, 1, PLAIN},
     {"Learning rate", 3, 1, FROM_ZERO},
-    {"Gradient norm", 4, 1, LOG},
+    {"Gradient norm (logarithmic)", 4, 1, LOG},
     {"Samples a second", 5, 1, FROM_ZERO},
     {"Memory of the process, MiB", 6, 1, FROM_ZERO},
 };

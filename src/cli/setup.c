@@ -38,6 +38,7 @@ acr__data_desc acr__setup_data(const acr__config *cfg, bool eval, const double *
         d.target_elements = outputs;
     }
     d.target_kind = cfg->loss == ACR__LOSS_CROSS_ENTROPY ? ACR_TARGET_AUTO : ACR_TARGET_VECTOR;
+    d.target_shares = cfg->loss == ACR__LOSS_CROSS_ENTROPY || cfg->loss == ACR__LOSS_BCE_WITH_LOGITS;
     d.classes = outputs;
     d.ignore_index = (int32_t)cfg->ignore_index;
     if (mean && deviation) {
@@ -58,10 +59,12 @@ static acr_status limit_samples(acr_context *ctx, const acr__data_spec *spec, ac
     return ACR_OK;
 }
 
-static acr_status check_widths(const acr__setup *s, const acr__data_info *info, const char *section)
+static acr_status check_widths(const acr__setup *s, const acr__data_info *info, bool eval, const char *section)
 {
     const acr__counts *layers = &s->cfg->model_layers;
     int64_t in = layers->item[0], out = layers->item[layers->count - 1];
+    FAIL_IF(eval && info->input_elements != in, s->ctx, ACR_E_DATA, "a sample of %s has %lld numbers, the model takes %lld",
+            section, (long long)info->input_elements, (long long)in);
     FAIL_IF(info->input_elements != in, s->ctx, ACR_E_SHAPE,
             "model.layers begins with %lld, but a sample of %s has %lld numbers; begin it with %lld", (long long)in,
             section, (long long)info->input_elements, (long long)info->input_elements);
@@ -87,7 +90,7 @@ static acr_status probe(acr__setup *s, bool eval, acr__data_info *info)
     acr__data_desc d = acr__setup_data(s->cfg, eval, NULL, NULL);
     TRY(acr__dataset_probe(s->ctx, &d, info));
     TRY(limit_samples(s->ctx, &spec, info));
-    TRY(check_widths(s, info, spec.section));
+    TRY(check_widths(s, info, eval, spec.section));
     FAIL_IF(eval && !s->predicts && info->target_dtype != s->train_info.target_dtype, s->ctx, ACR_E_DATA,
             "data.eval has %s as targets and data.train has %s; they must be of one kind",
             info->target_dtype == ACR_I32 ? "labels" : "vectors",

@@ -38,6 +38,7 @@ static void catch_signals(acr_context *ctx)
     memset(&a, 0, sizeof a);
     a.sa_handler = on_signal;
     a.sa_flags = (int)SA_RESETHAND;
+    signal(SIGPIPE, SIG_IGN); /* whoever read the narration may go; training goes on */
     signal_context = ctx;
     signal_seen = 0;
     sigaction(SIGINT, &a, NULL);

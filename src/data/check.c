@@ -52,8 +52,8 @@ static acr_status bad_value(acr_context *ctx, const acr__column *c, int64_t at, 
                      (long long)(at / c->elements), (long long)(at % c->elements), v, why);
 }
 
-static acr_status check_values(acr_context *ctx, const acr__column *c, int which, const uint8_t *in, int64_t first,
-                               int64_t n, acr__moments *moments)
+static acr_status check_values(acr_context *ctx, const acr__column *c, int which, bool shares, const uint8_t *in,
+                               int64_t first, int64_t n, acr__moments *moments)
 {
     const acr__array_head *h = &c->array.head;
     double x[BLOCK];
@@ -69,6 +69,8 @@ static acr_status check_values(acr_context *ctx, const acr__column *c, int which
                 return bad_value(ctx, c, first + done + i, v, "; only what is a finite f32 number can be trained on");
             if (which == ACR_COLUMN_WEIGHT && v < 0)
                 return bad_value(ctx, c, first + done + i, v, "; a weight is 0 or more");
+            if (shares && !(v >= 0 && v <= 1))
+                return bad_value(ctx, c, first + done + i, v, "; a target of this loss is from 0 to 1");
         }
         if (moments)
             add_moments(moments, x, some);
@@ -110,7 +112,8 @@ acr_status acr__column_check(acr_context *ctx, const acr__column *c, int which, 
                              uint8_t *buffer, acr__moments *moments)
 {
     const acr__array_head *h = &c->array.head;
-    bool u8 = h->dtype == ACR_ST_U8 && !c->label;
+    bool shares = which == ACR_COLUMN_TARGET && desc->target_shares;
+    bool u8 = h->dtype == ACR_ST_U8 && !c->label && !shares;
     int64_t counts[4][256], bytes = (int64_t)acr_st_dtype_bytes(h->dtype);
     memset(counts, 0, sizeof counts);
     if (moments)
@@ -131,7 +134,7 @@ acr_status acr__column_check(acr_context *ctx, const acr__column *c, int which, 
         else if (c->label)
             TRY(check_labels(ctx, c, desc, in, at / bytes, n / bytes));
         else
-            TRY(check_values(ctx, c, which, in, at / bytes, n / bytes, moments));
+            TRY(check_values(ctx, c, which, shares, in, at / bytes, n / bytes, moments));
     }
     if (u8)
         moments_of_counts(counts, c->scale, moments);

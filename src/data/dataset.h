@@ -50,11 +50,12 @@ typedef struct acr__data_desc {
     acr__data_target target_kind;
     int64_t classes;      /* labels lie in [0, classes); 0: any label from 0 */
     int32_t ignore_index; /* a label that is always allowed */
+    bool target_shares;   /* vector targets are shares or truths: each from 0 to 1 */
     const char *cache;    /* folder; NULL: XDG_CACHE_HOME/accrue, else ~/.cache/accrue */
 } acr__data_desc;
 #define ACR_DATA_DESC_INIT                                                                                   \
     {                                                                                                        \
-        NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 1.0, NULL, false, 0.0, 1.0, ACR_TARGET_AUTO, 0, -100, NULL \
+        NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 1.0, NULL, false, 0.0, 1.0, ACR_TARGET_AUTO, 0, -100, false, NULL \
     }
 
 /* What probe and open find. A slot is a row as the graph gets it. */
