@@ -20,7 +20,7 @@ typedef struct how {
     zoo_opts o;
     int64_t add;    /* samples a call of acr_window_add; 0: the window at once */
     bool ragged;    /* adds of 1, 2, 3, ... samples */
-    bool disturb;   /* gradient_read, evaluate and predict inside every window */
+    enum { NOTHING, GRADIENT_READ, EVALUATE, PREDICT } disturb; /* called after every add */
     int swap;       /* negative control: two samples of the window change places */
 } how;
 
@@ -40,17 +40,22 @@ static acr_status pull(void *user, int64_t window, int64_t first, int64_t n, con
     return ACR_OK;
 }
 
-static void disturb(zoo_run *r, zoo_data *d)
+/* One of them alone: each empties the stage, and would hide that another does not. */
+static void disturb(zoo_run *r, zoo_data *d, const how *w)
 {
     double g[1];
     acr_eval e = ACR_EVAL_INIT;
     acr_source source = {sizeof source, d, pull, 0};
-    ZOO_OK(r->ctx, acr_gradient_read(r->t, 0, 0, 1, g));
-    ZOO_OK(r->ctx, acr_evaluate(r->t, &source, 31, &e));
-    acr_batch b = zoo_slice(d, 3, 9);
-    float *out = malloc(9 * ZOO_MAX_ROWS * 64 * sizeof *out);
-    ZOO_OK(r->ctx, acr_predict(r->t, &b, "prediction", out));
-    free(out);
+    if (w->disturb == GRADIENT_READ)
+        ZOO_OK(r->ctx, acr_gradient_read(r->t, 0, 0, 1, g));
+    if (w->disturb == EVALUATE)
+        ZOO_OK(r->ctx, acr_evaluate(r->t, &source, 31, &e));
+    if (w->disturb == PREDICT) {
+        acr_batch b = zoo_slice(d, 3, 9);
+        float *out = malloc(9 * ZOO_MAX_ROWS * 64 * sizeof *out);
+        ZOO_OK(r->ctx, acr_predict(r->t, &b, "prediction", out));
+        free(out);
+    }
 }
 
 static void add_window(zoo_run *r, zoo_data *d, const how *w, int64_t first, int64_t n)
@@ -60,8 +65,7 @@ static void add_window(zoo_run *r, zoo_data *d, const how *w, int64_t first, int
         m = acr__min(w->ragged ? ++k : w->add ? w->add : n, n - done);
         acr_batch b = zoo_slice(d, first + done, m);
         ZOO_OK(r->ctx, acr_window_add(r->t, &b));
-        if (w->disturb && done < n / 2)
-            disturb(r, d);
+        disturb(r, d, w);
     }
 }
 
@@ -153,8 +157,9 @@ static void plans(void **state)
                 w.o.plan.pack = pack;
                 w.o.plan.micro_batch = 3;
                 w.o.plan.stage_rows = stage;
-                w.ragged = stage == 32;
-                w.disturb = stage != 3;
+                w.ragged = stage == 61;
+                w.add = stage == 3 ? 0 : 11; /* three fill a stage of 33 to its last row */
+                w.disturb = stage == 3 ? NOTHING : GRADIENT_READ + pack + 1;
                 expect(&zoo[c], &w, want, true, "plan");
             }
     }

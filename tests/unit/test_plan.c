@@ -351,6 +351,44 @@ static void nothing_is_carried_over(void **state)
             }
 }
 
+/* What is asked for as an output is not written over by what reads it. */
+static void outputs_in_the_middle(acr_graph *g)
+{
+    enum { WIDTH = 6 };
+    acr_node x = zoo_in(g, "x", 5), y = zoo_in(g, "y", WIDTH), a = acr_linear(g, x, WIDTH, "a");
+    acr_node b = acr_linear(g, acr_relu(g, a), WIDTH, "b"), flat = acr_reshape(g, b, 1, (int64_t[]){WIDTH});
+    acr_node last = acr_relu(g, flat);
+    acr_output(g, "before", a);
+    acr_output(g, "reshaped", b);
+    acr_output(g, "after", last);
+    acr_loss(g, acr_mse(g, last, y, ACR_NONE));
+}
+
+static void outputs_are_kept(void **state)
+{
+    (void)state;
+    enum { N = 4, NUMBERS = 4 * 6 };
+    static const zoo_case c = {"outputs", outputs_in_the_middle};
+    zoo_opts o = ZOO_OPTS_INIT;
+    o.plan.micro_batch = N;
+    zoo_run r = zoo_start(&c, &o);
+    zoo_data d = zoo_make(r.g, N, 5);
+    acr_batch batch = zoo_slice(&d, 0, N);
+    float before[NUMBERS], reshaped[NUMBERS], after[NUMBERS];
+    ZOO_OK(r.ctx, acr_predict(r.t, &batch, "before", before));
+    ZOO_OK(r.ctx, acr_predict(r.t, &batch, "reshaped", reshaped));
+    ZOO_OK(r.ctx, acr_predict(r.t, &batch, "after", after));
+    int below[2] = {0};
+    for (int i = 0; i < NUMBERS; i++) {
+        below[0] += before[i] < 0;
+        below[1] += reshaped[i] < 0;
+        assert_true(after[i] == (reshaped[i] > 0 ? reshaped[i] : 0));
+    }
+    assert_true(below[0] > 0 && below[1] > 0); /* they are from before relu */
+    zoo_free(&d);
+    zoo_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +398,7 @@ int main(void)
         cmocka_unit_test(refused),
         cmocka_unit_test(nothing_allocates),
         cmocka_unit_test(nothing_is_carried_over),
+        cmocka_unit_test(outputs_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -238,6 +238,38 @@ static void ten_in_a_row(void **state)
     assert_int_equal(defaults.max_skipped, 10);
 }
 
+/* Schedule, bias correction and the first momentum count updates: a window that
+ * was skipped before or between them changes no later update. */
+static void skipped_windows_do_not_age(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        uint64_t h[2];
+        for (int skipping = 0; skipping < 2; skipping++) {
+            zoo_opts o = options();
+            o.plan.optimizer = k ? ACR_ADAMW : ACR_SGD;
+            o.plan.momentum = 1;
+            o.trainer.momentum = 0.9;
+            o.trainer.dampening = 0.5; /* shows whether the buffer was there before */
+            o.trainer.schedule = ACR_LINEAR;
+            o.trainer.warmup_steps = 2;
+            o.trainer.total_steps = 9;
+            zoo_run r = zoo_start(&zoo[0], &o);
+            zoo_data d = zoo_make(r.g, SAMPLES, 5);
+            memset(d.data[2], 0, 4 * sizeof(float)); /* the first four samples weigh nothing */
+            for (int u = 0; u < 4; u++) {
+                if (skipping)
+                    assert_int_equal(state_window(&r, &d, 0, 4, 0).skipped, 2);
+                assert_int_equal(state_window(&r, &d, 4, 9, 0).skipped, 0);
+            }
+            h[skipping] = state_hash(&r, STATE_BEGIN);
+            zoo_free(&d);
+            zoo_stop(&r);
+        }
+        assert_true(h[0] == h[1]);
+    }
+}
+
 static void abort_leaves_no_trace(void **state)
 {
     (void)state;
@@ -444,6 +476,7 @@ int main(void)
         cmocka_unit_test(not_finite),
         cmocka_unit_test(skipped_window_ticks_randomness),
         cmocka_unit_test(ten_in_a_row),
+        cmocka_unit_test(skipped_windows_do_not_age),
         cmocka_unit_test(abort_leaves_no_trace),
         cmocka_unit_test(norm_before_clip),
         cmocka_unit_test(decay_excluded),
