@@ -1,19 +1,13 @@
 # What `make install` puts where: libraries, headers, pkg-config files, a CMake
 # package, the binary, the recipes and the man page.
 include(CMakePackageConfigHelpers)
-set(libraries accrue accrue_shared)
-if(TARGET accrue_io)
-  list(APPEND libraries accrue_io_shared)
-  # The static libaccrue_io is used through pkg-config --static; its formats are
-  # not CMake packages everywhere.
-  install(TARGETS accrue_io ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-endif()
+# The static libaccrue_io is used through pkg-config --static; its formats are
+# not CMake packages everywhere.
+install(TARGETS accrue_io ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 set_target_properties(accrue_shared PROPERTIES EXPORT_NAME accrue)
 set_target_properties(accrue PROPERTIES EXPORT_NAME accrue_static)
-if(TARGET accrue_io)
-  set_target_properties(accrue_io_shared PROPERTIES EXPORT_NAME accrue_io)
-endif()
-install(TARGETS ${libraries} EXPORT accrue
+set_target_properties(accrue_io_shared PROPERTIES EXPORT_NAME accrue_io)
+install(TARGETS accrue accrue_shared accrue_io_shared EXPORT accrue
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/accrue DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
@@ -32,15 +26,11 @@ foreach(name accrue accrue_io)
   install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endforeach()
 
-if(TARGET accrue_cli)
-  install(TARGETS accrue_cli DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
-if(EXISTS ${PROJECT_SOURCE_DIR}/recipes)
-  install(DIRECTORY recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/accrue/recipes FILES_MATCHING PATTERN "*.yaml")
-endif()
+install(TARGETS accrue_cli DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/accrue/recipes FILES_MATCHING PATTERN "*.yaml")
 
 find_program(SCDOC scdoc)
-if(SCDOC AND EXISTS ${PROJECT_SOURCE_DIR}/docs/accrue.1.scd)
+if(SCDOC)
   add_custom_command(OUTPUT accrue.1
     COMMAND sh -c "${SCDOC} < ${PROJECT_SOURCE_DIR}/docs/accrue.1.scd > accrue.1"
     DEPENDS docs/accrue.1.scd VERBATIM)

@@ -10,10 +10,6 @@ GOLDEN = os.path.join(HERE, "golden/one_hash.txt")
 
 
 def main():
-    for f in (os.path.join(HERE, "one_hash.c"), GOLDEN):
-        if not os.path.exists(f):
-            print(f"skip one_hash: {os.path.relpath(f, os.path.dirname(HERE))} does not exist")
-            return 0
     want = open(GOLDEN).read().split("\n")
     p = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE)
     got = p.stdout.decode().split("\n")
