@@ -68,7 +68,7 @@ static inline void v_transpose(vec r[V])
 #elif defined(ACR_ISA_AVX2)
 
 #include "kernel/cpu/part_avx2.h"
-enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3 };
+enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 1024, BLOCK = 114688, TWO_MAX = 3 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
 #define WIDTHS(X) X(1) X(2)
