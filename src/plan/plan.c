@@ -33,7 +33,7 @@ static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_
     vsnprintf(b->name, sizeof b->name, format, args);
     va_end(args);
     b->kind = kind;
-    b->ld = acr__leading(cols);
+    b->ld = acr__leading(kind, rows, cols);
     b->last = ACR_ALWAYS;
     FAIL_IF(!acr__mul((size_t)rows, (size_t)b->ld, &b->bytes) || !acr__mul(b->bytes, element, &b->bytes), p->ctx,
             ACR_E_LIMIT, "'%s' of %lld x %lld elements is larger than this machine can address", b->name,
