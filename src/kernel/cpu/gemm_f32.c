@@ -25,7 +25,6 @@ _Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (DEPTH * AS + BLOC
 
 enum {
     TILE = 8192,      /* floats of A that a row tile may keep in L1 */
-    STREAM = 1 << 18, /* floats of a packed B to stream past the row tiles */
     SAME_SETS = 1024, /* floats apart, lines fall on the same sets of L1 */
     FEW_SETS = 256,   /* floats apart, a run of lines falls on four sets: a deep B would not stay in L2 either */
     SHALLOW = 256,    /* depth of a block of B that is packed */
