@@ -424,7 +424,8 @@ size_t acr_plan_kind_bytes(const acr_plan *p, acr_kind kind)
 const char *acr_kind_name(acr_kind kind)
 {
     static const char *const names[ACR_KIND_COUNT] = {"parameters", "gradient", "optimizer state", "activations",
-                                                      "staging",    "data",     "packed weights",  "scratch"};
+                                                      "staging",    "data",     "packed weights",  "scratch",
+                                                      "state"};
     return kind >= 0 && kind < ACR_KIND_COUNT ? names[kind] : "unknown";
 }
 
