@@ -129,14 +129,14 @@ static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const voi
 {
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__node *n = &t->g->nodes[i];
-        if (!n->live || (n->op != ACR_OP_embedding && n->op != ACR_OP_cross_entropy))
+        bool loss = acr__is_entropy(n);
+        if (!n->live || (n->op != ACR_OP_embedding && !loss))
             continue;
-        bool loss = n->op == ACR_OP_cross_entropy;
-        const acr__node *ids = &t->g->nodes[n->in[loss ? 1 : 0]];
+        const acr__node *ids = &t->g->nodes[n->in[loss ? acr__target_slot(n) : 0]];
         const int32_t *id = ids->op == ACR_OP_input && ids->dtype == ACR_I32 ? data[ids->input] : NULL;
         if (id)
-            TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain], loss ? t->execs[i].in_cols[0]
-                            : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
+            TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain],
+                            loss ? acr__classes(t->g, n) : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
     }
     return ACR_OK;
 }
@@ -196,7 +196,9 @@ static void scale_weights(acr_trainer *t, const acr__step *loss)
     acr__sum_clear(&own);
     t->run.weight_scale = 1;
     t->run.training = false;
+    t->run.weighing = true;
     run_step(t, loss, 0, 1);
+    t->run.weighing = false;
     t->run.training = true;
     acr__sum_rows(t, &own, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);
     acr__sum_rows(t, &t->weight, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);

@@ -28,7 +28,8 @@ static int64_t cost_of(const acr_graph *g, const acr__node *n)
 {
     switch (n->op) {
     case ACR_OP_linear:
-        return n->cols * g->nodes[n->in[0]].cols;
+    case ACR_OP_head_cross_entropy:
+        return g->nodes[n->in[1]].cols;
     case ACR_OP_relu: case ACR_OP_leaky_relu: case ACR_OP_add: case ACR_OP_mul: case ACR_OP_bias:
     case ACR_OP_concat: case ACR_OP_reshape:
         return n->cols;
@@ -52,6 +53,7 @@ static void place_exec(acr_trainer *t, int i)
     e->dout = slot_of(t, own->grad);
     e->aux = slot_of(t, own->aux);
     e->class_weight = memory_of(t, own->class_weight);
+    e->chunk = t->plan->chunk;
     e->packed = memory_of(t, own->packed);
     e->packed_back = memory_of(t, own->packed_back);
     for (int j = 0; j < n->inputs; j++) {
@@ -140,7 +142,7 @@ static void constants(acr_trainer *t)
 {
     for (int i = 0; i < t->g->node_count; i++)
         if (t->execs[i].class_weight)
-            acr__put_floats(t, memory_of(t, t->plan->places[i].class_weight), 0, t->execs[i].in_cols[0],
+            acr__put_floats(t, memory_of(t, t->plan->places[i].class_weight), 0, acr__classes(t->g, &t->g->nodes[i]),
                             t->g->nodes[i].class_weight);
 }
 
@@ -204,6 +206,7 @@ static ACR_APART acr_status fill(acr_trainer *t)
     constants(t);
     if (t->ctx->threads > 1 && t->work * p->opts.micro_batch > t->ctx->serial_work)
         TRY(acr__context_pool(t->ctx, &t->pool));
+    t->run.pool = t->pool;
     return ACR_OK;
 }
 

@@ -42,6 +42,8 @@ struct acr_plan {
     int64_t stage_samples;
     bool staged;   /* weight gradients are taken after several micro-batches */
     bool second;   /* second accumulators are planned */
+    int64_t chunk; /* rows of logits that a head works on at a time */
+    bool head_staged; /* they are rows of the stage */
     int slots;     /* optimizer state tensors a parameter */
 
     acr__buffer *buffers;

@@ -101,7 +101,7 @@ static void grows_as_said(void **state)
         size_t fixed = 0; /* class weights: they lie beside the parameters, and nothing trains them */
         for (int i = 0; i < g->node_count; i++)
             if (g->nodes[i].class_weight)
-                fixed += (size_t)acr__round_up(g->nodes[g->nodes[i].in[0]].cols * 4, 64);
+                fixed += (size_t)acr__round_up(acr__classes(g, &g->nodes[i]) * 4, 64);
         static const int slots[] = {0, 1, 2, 2};
         size_t last = 0;
         for (int64_t micro = 8; micro <= 64; micro *= 2) {
