@@ -167,6 +167,10 @@ static acr_status accept(job *j, int members)
         TRY(j->fetched[i]);
     TRY(count_rows(t, j->n));
     TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data));
+    if (j->mode == ACR_TRAIN || j->mode == ACR_FORWARD_ONLY) {
+        TRY(acr__compact_fits(t, t->run.rows));
+        acr__compact_assign(t);
+    }
     upload(t, j->mode);
     for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
         t->run.stage_rows[d] = t->run.rows[d];

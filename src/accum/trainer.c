@@ -81,38 +81,43 @@ static bool decays(const acr_trainer_opts *o, const char *name)
     return o->weight_decay != 0;
 }
 
+static acr__use_sum sum_of(const acr_trainer *t, acr__use use)
+{
+    const acr__exec *e = &t->execs[use.node];
+    acr__use_sum s = {.acc = e->acc[use.slot], .acc2 = e->acc2[use.slot], .domain = e->domain};
+    for (int i = 0; i < t->compact_count; i++)
+        if (t->compacts[i].node == use.node)
+            s.compact = &t->compacts[i];
+    return s;
+}
+
 /* Trained parameters in the byte order of their names, their uses in graph order. */
 static acr_status list_trained(acr_trainer *t)
 {
     acr_graph *g = t->g;
     t->trained = acr__alloc(t->ctx, ((size_t)g->param_count + 1) * sizeof *t->trained);
-    t->lists = acr__alloc(t->ctx, ((size_t)g->use_count + 1) * 2 * sizeof *t->lists);
-    t->list_domains = acr__alloc(t->ctx, ((size_t)g->use_count + 1) * sizeof *t->list_domains);
-    if (!t->trained || !t->lists || !t->list_domains)
+    t->uses = acr__alloc(t->ctx, ((size_t)g->use_count + 1) * sizeof *t->uses);
+    if (!t->trained || !t->uses)
         return ACR_E_NO_MEMORY;
     int64_t leaf = 0;
-    int used = 0;
     for (int i = 0; i < g->param_count; i++) {
         const acr__param *param = &g->params[i];
-        acr__trained p = {.param = i, .elements = param->elements, .first_leaf = leaf,
-                          .decays = decays(&t->opts, param->name),
-                          .value = memory_of(t, t->plan->param_places[i].value),
-                          .acc = t->lists + 2 * used, .acc2 = t->lists + 2 * used + param->uses,
-                          .domain = t->list_domains + used};
+        acr__trained p = {.param = i, .elements = param->elements, .first_leaf = leaf, .home = -1,
+                          .decays = decays(&t->opts, param->name), .cols = param->shape[param->ndim - 1],
+                          .value = memory_of(t, t->plan->param_places[i].value), .use = t->uses + param->first_use};
         for (int s = 0; s < t->plan->slots; s++)
             p.state[s] = memory_of(t, t->plan->param_places[i].state[s]);
         for (int u = 0; u < param->uses; u++) {
-            acr__use use = g->uses[param->first_use + u];
-            const acr__exec *e = &t->execs[use.node];
-            if (!e->acc[use.slot])
+            acr__use_sum sum = sum_of(t, g->uses[param->first_use + u]);
+            if (!sum.acc)
                 continue;
-            p.acc[p.uses] = e->acc[use.slot];
-            p.acc2[p.uses] = e->acc2[use.slot];
-            p.domain[p.uses++] = e->domain;
+            if (!sum.compact && p.home < 0)
+                p.home = p.uses;
+            p.compact |= sum.compact != NULL;
+            p.use[p.uses++] = sum;
         }
         if (!p.uses)
             continue;
-        used += param->uses;
         leaf += (param->elements + ACR_LEAF - 1) / ACR_LEAF;
         t->trained[t->trained_count++] = p;
     }
@@ -195,6 +200,7 @@ static ACR_APART acr_status fill(acr_trainer *t)
     for (int i = 0; i < g->node_count; i++)
         place_exec(t, i);
     mark_outputs(t);
+    TRY(acr__compact_list(t));
     TRY(list_trained(t));
     t->leaves = memory_of(t, p->leaves);
     int64_t rows = (int64_t)(p->buffers[p->loss_rows].bytes / (3 * sizeof(double)));
@@ -239,8 +245,8 @@ void acr_trainer_destroy(acr_trainer *t)
     acr__free(t->ctx, (void *)t->tickets);
     acr__free(t->ctx, t->for_output);
     acr__free(t->ctx, t->trained);
-    acr__free(t->ctx, t->lists);
-    acr__free(t->ctx, t->list_domains);
+    acr__free(t->ctx, t->uses);
+    acr__free(t->ctx, t->compacts);
     acr__free(t->ctx, t->offset_memory);
     acr__free(t->ctx, t);
 }

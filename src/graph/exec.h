@@ -37,6 +37,7 @@ typedef struct acr__exec {
     void *packed, *packed_back; /* linear, head: W^T and W as panels, or NULL */
     const void *class_weight;   /* cross_entropy, head: real [classes], or NULL */
     _Atomic uint64_t *tickets;  /* linear, head: pieces taken, by enum acr__ticket */
+    const int32_t *slots;       /* embedding: its rows' rows in a compact acc[1], or NULL */
     int64_t chunk;              /* head: rows of logits at a time; aux holds them */
 } acr__exec;
 

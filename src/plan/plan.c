@@ -293,6 +293,32 @@ static acr_status add_packed(acr_plan *p, acr_node i, const acr_kernels *k)
     return ACR_OK;
 }
 
+int64_t acr__plan_compact(const acr_plan *p, const acr__node *n, int slot)
+{
+    int64_t rows = p->opts.max_window_rows;
+    if (n->op != ACR_OP_embedding || slot != 1 || rows <= 0 || p->second)
+        return 0;
+    return rows < p->g->nodes[n->in[1]].shape[0] ? rows : 0;
+}
+
+/* An accumulator with a row for each token that can occur in a window. */
+static acr_status add_compact(acr_plan *p, acr_node i)
+{
+    acr_graph *g = p->g;
+    const acr__node *n = &g->nodes[i], *table = &g->nodes[n->in[1]];
+    acr__place *place = &p->places[i];
+    const char *name = label(table);
+    int64_t rows = acr__plan_rows(p, n->domain, p->opts.micro_batch);
+    TRY(add(p, &place->acc[1], ACR_KIND_GRADIENT, acr__plan_compact(p, n, 1), n->cols, g->es, "%s.grad by token", name));
+    TRY(add(p, &place->slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots", name));
+    TRY(add(p, &place->host_slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots, host", name));
+    p->buffers[place->host_slots].host = true;
+    TRY(add(p, &place->table, ACR_KIND_GRADIENT, table->shape[0], 1, sizeof(int32_t), "%s.grad table", name));
+    p->buffers[place->table].host = true;
+    p->compact = true;
+    return ACR_OK;
+}
+
 static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
 {
     acr_graph *g = p->g;
@@ -316,6 +342,10 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
         const acr__node *in = &g->nodes[n->in[j]];
         if (!n->live || !collects(p, n, j))
             continue;
+        if (acr__plan_compact(p, n, j)) {
+            TRY(add_compact(p, i));
+            continue;
+        }
         TRY(add(p, &place->acc[j], ACR_KIND_GRADIENT, 1, in->cols, g->es, "%s.grad", label(in)));
         if (p->second)
             TRY(add(p, &place->acc2[j], ACR_KIND_GRADIENT, 1, in->cols, g->es, "%s.grad2", label(in)));
@@ -353,7 +383,9 @@ static acr_status add_buffers(acr_plan *p)
         status = add_activations(p, roots, true);
     acr__free(p->ctx, roots);
     TRY(status);
-    size_t scratch = (k->gemm_scratch + 63) / 64 * 64;
+    size_t scratch = (k->gemm_scratch + 63) / 64 * 64, leaves = 2 * LEAF * g->es;
+    if (p->compact && scratch < leaves)
+        scratch = leaves; /* the close of a window gathers leaves there */
     TRY(add(p, &p->scratch, ACR_KIND_SCRATCH, p->ctx->threads, (int64_t)scratch, 1, "thread scratch"));
     TRY(add(p, &p->leaves, ACR_KIND_SCRATCH, 1, acr__max(1, p->leaf_count), sizeof(double), "norm leaves"));
     p->buffers[p->leaves].host = true;
