@@ -267,9 +267,10 @@ typedef struct acr_trainer_opts {
     int weight_decay_exclude_count; /* globs over parameter names */
     const char *const *weight_decay_exclude;
     int max_skipped; /* windows skipped in a row before ACR_E_DIVERGED */
+    int weight_decay_min_dims; /* parameters of fewer dimensions do not decay; 0: all may */
 } acr_trainer_opts;
 #define ACR_TRAINER_OPTS_INIT \
-    {sizeof(acr_trainer_opts), 1e-3, 0, 0, 0, 0, 0.9, 0.999, 1e-8, 0, ACR_CONSTANT, 0, 0, 0, 0, ACR_MEAN, 0, NULL, 10}
+    {sizeof(acr_trainer_opts), 1e-3, 0, 0, 0, 0, 0.9, 0.999, 1e-8, 0, ACR_CONSTANT, 0, 0, 0, 0, ACR_MEAN, 0, NULL, 10, 0}
 
 /* The learning rate of update u (0, 1, ...): a pure function of the options. */
 ACR_API double acr_learning_rate(const acr_trainer_opts *opts, int64_t update);

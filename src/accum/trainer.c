@@ -71,12 +71,12 @@ static void place_exec(acr_trainer *t, int i)
         t->work += 3 * e->cost * t->g->domains[n->domain].max_rows;
 }
 
-static bool decays(const acr_trainer_opts *o, const char *name)
+static bool decays(const acr_trainer_opts *o, const acr__param *p)
 {
     for (int i = 0; i < o->weight_decay_exclude_count; i++)
-        if (acr__glob(o->weight_decay_exclude[i], name))
+        if (acr__glob(o->weight_decay_exclude[i], p->name))
             return false;
-    return o->weight_decay != 0;
+    return o->weight_decay != 0 && p->ndim >= o->weight_decay_min_dims;
 }
 
 /* Trained parameters in the byte order of their names, their uses in graph order. */
@@ -93,7 +93,7 @@ static acr_status list_trained(acr_trainer *t)
     for (int i = 0; i < g->param_count; i++) {
         const acr__param *param = &g->params[i];
         acr__trained p = {.param = i, .elements = param->elements, .first_leaf = leaf,
-                          .decays = decays(&t->opts, param->name),
+                          .decays = decays(&t->opts, param),
                           .value = memory_of(t, t->plan->param_places[i].value),
                           .acc = t->lists + 2 * used, .acc2 = t->lists + 2 * used + param->uses,
                           .domain = t->list_domains + used};
@@ -216,7 +216,9 @@ acr_status acr_trainer_create(acr_trainer **out, acr_plan *plan, const acr_train
     t->ctx = plan->ctx;
     t->plan = plan;
     t->g = plan->g;
-    t->opts = opts ? *opts : defaults;
+    t->opts = defaults;
+    if (opts) /* a caller built against an earlier header has a shorter struct */
+        memcpy(&t->opts, opts, opts->size < sizeof t->opts ? opts->size : sizeof t->opts);
     acr_status status;
     ACR_IN_CANON(status, fill(t));
     if (status != ACR_OK)
