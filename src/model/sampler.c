@@ -7,8 +7,6 @@
 
 #include <math.h>
 
-#define TWEAK_SAMPLER UINT64_C(0x53414d504c4552d4)
-
 struct acr__sampler {
     acr_context *ctx;
     acr__sampler_opts opts;
@@ -83,7 +81,7 @@ static double uniform(uint64_t seed, uint64_t place)
 {
     uint32_t key[2], word[4];
     const uint32_t counter[4] = {(uint32_t)place, (uint32_t)(place >> 32), 0, 0};
-    acr__philox_key(seed, TWEAK_SAMPLER, key);
+    acr__philox_key(seed, ACR_TWEAK_SAMPLER, key);
     acr__philox4x32(counter, key, word);
     return (double)(((uint64_t)word[0] << 32 | word[1]) >> 11) * 0x1p-53;
 }
@@ -92,7 +90,7 @@ static double uniform(uint64_t seed, uint64_t place)
  * taken in turn, each once. */
 static double weight_of(acr__sampler *s, const float *logits, int64_t i, int64_t all, double largest)
 {
-    for (; all - s->count <= i;) {
+    while (all - s->count <= i) {
         int64_t next = all - s->count;
         s->weight[next] = acr__exp64(((double)logits[take(s, logits)] - largest) / s->opts.temperature);
     }
