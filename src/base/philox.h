@@ -7,6 +7,7 @@
  * use, so that two uses never meet:
  *     dropout          tweak 0            (window, op, place of the sample, element/4)
  *     initial weights  ACR_TWEAK_INIT     (element/4 low, high, name, 0)
+ *                      ACR_TWEAK_NORMAL   (element/2 low, high, name, 1)  where they are normal
  *     acr_normal       ACR_TWEAK_NORMAL   (index/2 low, high, stream, 0)
  *     acr_shuffle      ACR_TWEAK_SHUFFLE  (epoch, 0, 0, 0)
  *     acr__sampler     ACR_TWEAK_SAMPLER  (place low, high, 0, 0)
@@ -62,6 +63,10 @@ static inline uint32_t acr__hash32(const char *name)
     h = (h ^ (h >> 13)) * UINT32_C(0xC2B2AE35);
     return h ^ (h >> 16);
 }
+
+/* Element `element` of the initial weights of such a parameter that start normal:
+ * N(0, 1), by normal.c. The caller is in the canon's floating-point mode. */
+float acr__init_normal(uint64_t seed, uint32_t name_hash, uint64_t element);
 
 /* Element `element` of the initial weights of the parameter whose name hashes to
  * `name_hash`: uniform on the 2^24 multiples of 2^-23 in [-1, 1), exact in fp32:
