@@ -123,20 +123,47 @@ static acr_status check_range(const acr_trainer *t, const char *what, const int3
     return ACR_OK;
 }
 
-/* Labels and ids index memory: none may be out of range. data(i) gives the rows
- * of input i, or NULL where it is not wanted. */
-static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const void *const *data)
+/* Positions index a rope's table, and say how far attention looks back. */
+static acr_status check_positions(const acr_trainer *t, const acr__node *n, const int32_t *position, int64_t rows,
+                                  const int32_t *offsets)
 {
+    if (n->op == ACR_OP_rope)
+        return check_range(t, "the position", position, rows, t->g->domains[n->domain].max_rows, false, 0);
+    for (int64_t r = 0, sample = 0; r < rows; r++) {
+        while (offsets && offsets[sample + 1] <= r)
+            sample++;
+        int64_t place = offsets ? r - offsets[sample] : 0;
+        FAIL_IF(position[r] < 0 || position[r] > place, t->ctx, ACR_E_DATA,
+                "row %lld of the batch: the position is %d; from 0 to %lld, the row's place in its sample, is allowed",
+                (long long)r, (int)position[r], (long long)place);
+    }
+    return ACR_OK;
+}
+
+/* Labels, ids and positions index memory: none may be out of range. data[i] is
+ * input i's rows, or NULL where it is not wanted; offsets[d - 2] domain d's. */
+static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const void *const *data,
+                            const int32_t *const *offsets)
+{
+    bool attended[ACR_MAX_INPUTS] = {0}, turned[ACR_MAX_INPUTS] = {0}; /* every layer has the same positions */
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__node *n = &t->g->nodes[i];
-        if (!n->live || (n->op != ACR_OP_embedding && n->op != ACR_OP_cross_entropy))
+        bool attention = n->op == ACR_OP_attention, rope = n->op == ACR_OP_rope, loss = n->op == ACR_OP_cross_entropy;
+        if (!n->live || (n->op != ACR_OP_embedding && !loss && !attention && !rope))
             continue;
-        bool loss = n->op == ACR_OP_cross_entropy;
-        const acr__node *ids = &t->g->nodes[n->in[loss ? 1 : 0]];
+        const acr__node *ids = &t->g->nodes[n->in[attention || rope ? n->inputs - 1 : loss ? 1 : 0]];
         const int32_t *id = ids->op == ACR_OP_input && ids->dtype == ACR_I32 ? data[ids->input] : NULL;
-        if (id)
-            TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain], loss ? t->execs[i].in_cols[0]
-                            : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
+        if (!id)
+            continue;
+        if (attention || rope) {
+            bool *seen = attention ? &attended[ids->input] : &turned[ids->input];
+            if (!*seen)
+                TRY(check_positions(t, n, id, rows[n->domain], n->domain > ACR_SAMPLE ? offsets[n->domain - 2] : NULL));
+            *seen = true;
+            continue;
+        }
+        TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain],
+                        loss ? t->execs[i].in_cols[0] : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
     }
     return ACR_OK;
 }
@@ -166,7 +193,7 @@ static acr_status accept(job *j, int members)
     for (int i = 0; i < members; i++)
         TRY(j->fetched[i]);
     TRY(count_rows(t, j->n));
-    TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data));
+    TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data, t->run.offsets + 2));
     upload(t, j->mode);
     for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
         t->run.stage_rows[d] = t->run.rows[d];
@@ -406,5 +433,5 @@ acr_status acr__push_check(const acr_trainer *t, const acr_batch *batch, bool ta
                 g->nodes[g->inputs[i]].name);
         data[i] = needed ? batch->data[i] : NULL;
     }
-    return check_ids(t, rows, data);
+    return check_ids(t, rows, data, batch->offsets);
 }
