@@ -56,8 +56,7 @@ typedef struct acr__lm_io {
     acr_node hidden;        /* out: [width], after the last norm */
     acr_node head;          /* out: the parameter [vocab, width]; logits are hidden times it */
 } acr__lm_io;
-/* Checks lm, then adds the model to g, a block that may be recomputed for each
- * layer. Samples longer than a learned table of positions or a window of attention
+/* Checks lm, then adds the model to g. Samples longer than a learned table of positions or a window of attention
  * are refused here; what else is wrong sticks in g. */
 acr_status acr__lm_build(acr_graph *g, const acr__lm *lm, acr__lm_io *io);
 
