@@ -152,9 +152,11 @@ static void pack_all(const acr_trainer *t, int index, int count)
         const acr__exec *e = &t->execs[i];
         int64_t out = e->packed ? e->in_cols[1] / e->in_cols[0] : 0;
         if (e->packed)
-            pack(t, out, e->in_cols[0], e->in[1].p, 1, e->in_cols[0], e->packed, index, count);
+            pack(t, out, e->in_cols[0], e->in[1].p, acr__weight_in(e->node), acr__weight_out(e->node, e->in_cols[0]),
+                 e->packed, index, count);
         if (e->packed_back)
-            pack(t, e->in_cols[0], out, e->in[1].p, e->in_cols[0], 1, e->packed_back, index, count);
+            pack(t, e->in_cols[0], out, e->in[1].p, acr__weight_out(e->node, e->in_cols[0]), acr__weight_in(e->node),
+                 e->packed_back, index, count);
     }
 }
 

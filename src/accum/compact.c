@@ -23,10 +23,10 @@ acr_status acr__compact_list(acr_trainer *t)
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__node *n = &t->g->nodes[i];
         const acr__place *place = &t->plan->places[i];
-        if (place->table < 0)
+        if (place->entries < 0)
             continue;
         t->compacts[t->compact_count++] = (acr__compact){
-            .node = i, .domain = n->domain, .input = t->g->nodes[n->in[0]].input, .table = host_of(t, place->table),
+            .node = i, .domain = n->domain, .input = t->g->nodes[n->in[0]].input, .table = host_of(t, place->entries),
             .rows = host_of(t, place->host_slots), .acc = t->execs[i].acc[1],
             .slots = (int32_t *)(void *)(t->arena + t->plan->buffers[place->slots].offset),
             .entries = t->g->nodes[n->in[1]].shape[0], .cols = n->cols,

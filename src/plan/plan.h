@@ -21,10 +21,11 @@ enum { ACR_ALWAYS = INT32_MAX };
 /* What a node has, as indices into buffers; -1: nothing. */
 typedef struct acr__place {
     int value, grad, aux, packed, packed_back, class_weight;
+    int table; /* rope's; nodes that turn alike share one */
     /* an embedding with a compact accumulator: for each entry the row of acc that it
      * has in this window, or -1; for each row of the micro-batch its id's row, as host
      * code finds it and as kernels read it */
-    int table, host_slots, slots;
+    int entries, host_slots, slots;
     int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
 } acr__place;
