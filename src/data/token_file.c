@@ -17,7 +17,8 @@
 
 enum {
     VERSION = 1,
-    HEAD_BYTES = 72, /* magic 8, version 4, width 4, vocabulary 8, eos 8, tokenizer 32, sum 8 */
+    MASKED = 1,      /* of the flags */
+    HEAD_BYTES = 72, /* magic 8, version 4, width 2, flags 2, vocabulary 8, eos 8, tokenizer 32, sum 8 */
     FOOT_BYTES = 56, /* tokens 8, documents 8, checksum 32, sum 8 */
     HASH_BYTES = ACR_HASH_TEXT - 1,
     END_BYTES = 8,
@@ -38,7 +39,7 @@ static uint64_t take_le(const uint8_t *p, int bytes)
     return v;
 }
 
-static int width_of(int64_t vocabulary) { return vocabulary <= 65536 ? 2 : 4; }
+static int width_of(int64_t vocabulary, bool masked) { return vocabulary <= 65536 && !masked ? 2 : 4; }
 
 /* Zeros between the ids and the ends. */
 static int64_t padding_of(int64_t id_bytes) { return -(HEAD_BYTES + id_bytes) & 7; }
@@ -67,7 +68,8 @@ static acr_status put_head(acr__token_writer *w)
     uint8_t *p = w->buffer;
     memcpy(p, MAGIC, 8);
     put_le(p + 8, VERSION, 4);
-    put_le(p + 12, (uint64_t)w->width, 4);
+    put_le(p + 12, (uint64_t)w->width, 2);
+    put_le(p + 14, w->head.masked ? MASKED : 0, 2);
     put_le(p + 16, (uint64_t)w->head.vocabulary, 8);
     put_le(p + 24, (uint64_t)(int64_t)w->head.eos, 8);
     memcpy(p + 32, w->head.tokenizer, HASH_BYTES);
@@ -106,7 +108,7 @@ acr_status acr__token_writer_open(acr__token_writer **out, acr_context *ctx, con
         return ACR_E_NO_MEMORY;
     w->ctx = ctx;
     w->head = *head;
-    w->width = width_of(head->vocabulary);
+    w->width = width_of(head->vocabulary, head->masked);
     acr_status status = writer_start(w, path);
     if (status != ACR_OK) {
         acr__token_writer_close(w);
@@ -131,8 +133,9 @@ int64_t acr__token_writer_documents(const acr__token_writer *w) { return w->docu
 
 acr_status acr__token_writer_add(acr__token_writer *w, const int32_t *ids, int64_t n)
 {
+    int32_t mark = w->head.masked ? ACR_TOKEN_UNLEARNED : 0;
     for (int64_t i = 0; i < n; i++)
-        FAIL_IF(ids[i] < 0 || ids[i] >= w->head.vocabulary, w->ctx, ACR_E_ARGUMENT,
+        FAIL_IF(ids[i] < 0 || (ids[i] & ~mark) >= w->head.vocabulary, w->ctx, ACR_E_ARGUMENT,
                 "%s: token %d is outside the vocabulary of %lld", w->file.path, ids[i], (long long)w->head.vocabulary);
     for (int64_t at = 0; at < n;) {
         int64_t part = acr__min(n - at, IDS);
@@ -207,14 +210,19 @@ static acr_status take_head(acr__token_file *f)
     TRY(acr__file_pread(f->ctx, f->path, f->fd, p, sizeof p, 0));
     FAIL_IF(memcmp(p, MAGIC, 8) != 0, f->ctx, ACR_E_DATA,
             "%s: not a token file: it does not begin with %s; accrue tokenize FILE --out makes one", f->path, MAGIC);
-    uint64_t version = take_le(p + 8, 4), width = take_le(p + 12, 4), vocabulary = take_le(p + 16, 8);
+    uint64_t version = take_le(p + 8, 4), width = take_le(p + 12, 2), flags = take_le(p + 14, 2), vocabulary = take_le(p + 16, 8);
     int64_t eos = (int64_t)take_le(p + 24, 8);
     FAIL_IF(version != VERSION, f->ctx, ACR_E_DATA, "%s: a token file of version %llu; version %d is known", f->path,
             (unsigned long long)version, VERSION);
     FAIL_IF(take_le(p + 64, 8) != XXH3_64bits(p, HEAD_BYTES - 8), f->ctx, ACR_E_DATA,
             "%s: damaged: the head's checksum is wrong", f->path);
-    FAIL_IF(vocabulary < 1 || vocabulary > ACR_TOKEN_VOCABULARY || width != (uint64_t)width_of((int64_t)vocabulary),
-            f->ctx, ACR_E_DATA, "%s: a vocabulary of %llu with ids of %llu bytes; 1 to 65536 have 2, up to %d 4", f->path,
+    FAIL_IF(flags > MASKED, f->ctx, ACR_E_DATA, "%s: its head has the flags %llu; 0 and %d are known", f->path,
+            (unsigned long long)flags, MASKED);
+    f->head.masked = flags == MASKED;
+    FAIL_IF(vocabulary < 1 || vocabulary > ACR_TOKEN_VOCABULARY ||
+                width != (uint64_t)width_of((int64_t)vocabulary, f->head.masked),
+            f->ctx, ACR_E_DATA,
+            "%s: a vocabulary of %llu with ids of %llu bytes; 1 to 65536 have 2 if none is marked, up to %d 4", f->path,
             (unsigned long long)vocabulary, (unsigned long long)width, ACR_TOKEN_VOCABULARY);
     FAIL_IF(eos < -1 || eos >= (int64_t)vocabulary, f->ctx, ACR_E_DATA,
             "%s: the end-of-text token %lld is outside the vocabulary of %llu", f->path, (long long)eos,
@@ -285,6 +293,8 @@ void acr__token_file_close(acr__token_file *f)
     acr__free(f->ctx, f);
 }
 
+const char *acr__token_file_path(const acr__token_file *f) { return f->path; }
+
 const acr__token_head *acr__token_file_head(const acr__token_file *f) { return &f->head; }
 
 int64_t acr__token_file_tokens(const acr__token_file *f) { return f->tokens; }
@@ -354,9 +364,10 @@ typedef struct check {
 
 static acr_status check_ids(const acr__token_file *f, check *c, int64_t first, int64_t n)
 {
+    uint64_t mark = f->head.masked ? ACR_TOKEN_UNLEARNED : 0;
     for (int64_t i = 0; i < n; i++) {
         uint64_t id = f->width == 2 ? take_le(c->bytes + 2 * i, 2) : take_le(c->bytes + 4 * i, 4);
-        FAIL_IF(id >= (uint64_t)f->head.vocabulary, f->ctx, ACR_E_DATA,
+        FAIL_IF((id & ~mark) >= (uint64_t)f->head.vocabulary, f->ctx, ACR_E_DATA,
                 "%s: token %lld is %llu, outside its vocabulary of %lld", f->path, (long long)(first + i),
                 (unsigned long long)id, (long long)f->head.vocabulary);
     }

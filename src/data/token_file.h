@@ -13,13 +13,17 @@
 
 #include <accrue/accrue_io.h>
 
-enum { ACR_TOKEN_VOCABULARY = 1 << 24 }; /* the largest; ids lie in [0, vocabulary) */
+enum {
+    ACR_TOKEN_VOCABULARY = 1 << 24, /* the largest; ids lie in [0, vocabulary) */
+    ACR_TOKEN_UNLEARNED = 1 << 30,  /* in a masked file, added to an id: it is read, but not to be learned */
+};
 
 /* What the ids mean. */
 typedef struct acr__token_head {
     int64_t vocabulary;            /* 1 to ACR_TOKEN_VOCABULARY; up to 65536 an id takes two bytes */
     int32_t eos;                   /* the token that ends each document; -1: none does */
     char tokenizer[ACR_HASH_TEXT]; /* acr__tokenizer_hash */
+    bool masked;                   /* tokens may be marked ACR_TOKEN_UNLEARNED; an id takes four bytes then */
 } acr__token_head;
 
 /* ---- writing ------------------------------------------------------------------
@@ -50,10 +54,11 @@ acr_status acr__token_file_probe(acr__token_file **out, acr_context *ctx, const 
 acr_status acr__token_file_open(acr__token_file **out, acr_context *ctx, const char *path);
 void acr__token_file_close(acr__token_file *f); /* takes NULL */
 
+const char *acr__token_file_path(const acr__token_file *f);
 const acr__token_head *acr__token_file_head(const acr__token_file *f);
 int64_t acr__token_file_tokens(const acr__token_file *f);
 int64_t acr__token_file_documents(const acr__token_file *f);
-/* The n tokens from `first` on. ACR_E_ARGUMENT: they are not all in the file. */
+/* The n tokens from `first` on, marks included. ACR_E_ARGUMENT: they are not all in the file. */
 acr_status acr__token_file_read(const acr__token_file *f, int64_t first, int64_t n, int32_t *out);
 /* The ends (in tokens; one past the last) of the n documents from `first` on.
  * Document d is [end of d-1, or 0; end of d). */

@@ -40,7 +40,7 @@ static int names_in_folder(void)
 /* Documents of 0, 1, 2, ... tokens. */
 static void make(const char *path, int64_t vocabulary, int documents)
 {
-    acr__token_head head = {vocabulary, vocabulary > 1 ? 1 : -1, HASH};
+    acr__token_head head = {vocabulary, vocabulary > 1 ? 1 : -1, HASH, false};
     acr__token_writer *w;
     assert_int_equal(acr__token_writer_open(&w, ctx, path, &head), ACR_OK);
     int32_t id = 0;
@@ -109,7 +109,7 @@ static void long_file(void **state)
     static int32_t ids[N], back[N];
     static int64_t ends[N];
     const char *path = in_folder("long.tok");
-    acr__token_head head = {70000, -1, HASH};
+    acr__token_head head = {70000, -1, HASH, false};
     acr__token_writer *w;
     acr__token_file *f;
     assert_int_equal(acr__token_writer_open(&w, ctx, path, &head), ACR_OK);
@@ -135,6 +135,33 @@ static void long_file(void **state)
     acr__token_file_close(f);
 }
 
+/* Marks come back as they were given, and only a masked file takes them. */
+static void masked(void **state)
+{
+    (void)state;
+    const char *path = in_folder("masked.tok");
+    static const int32_t ids[] = {3 | ACR_TOKEN_UNLEARNED, 299, ACR_TOKEN_UNLEARNED, 0};
+    acr__token_head head = {300, -1, HASH, true};
+    acr__token_writer *w;
+    acr__token_file *f;
+    assert_int_equal(acr__token_writer_open(&w, ctx, path, &head), ACR_OK);
+    assert_int_equal(acr__token_writer_add(w, ids, 4), ACR_OK);
+    assert_int_equal(acr__token_writer_add(w, (int32_t[]){300 | ACR_TOKEN_UNLEARNED}, 1), ACR_E_ARGUMENT);
+    assert_int_equal(acr__token_writer_commit(w), ACR_OK);
+    acr__token_writer_close(w);
+    int32_t back[4];
+    assert_int_equal(acr__token_file_open(&f, ctx, path), ACR_OK);
+    assert_true(acr__token_file_head(f)->masked);
+    assert_int_equal(acr__token_file_read(f, 0, 4, back), ACR_OK);
+    assert_memory_equal(back, ids, sizeof ids);
+    acr__token_file_close(f);
+    unlink(path);
+    head.masked = false;
+    assert_int_equal(acr__token_writer_open(&w, ctx, path, &head), ACR_OK);
+    assert_int_equal(acr__token_writer_add(w, ids, 1), ACR_E_ARGUMENT);
+    acr__token_writer_close(w);
+}
+
 static void writer_refuses(void **state)
 {
     (void)state;
@@ -142,10 +169,10 @@ static void writer_refuses(void **state)
     int before = names_in_folder();
     acr__token_writer *w;
     static const acr__token_head wrong[] = {
-        {0, -1, HASH}, {ACR_TOKEN_VOCABULARY + 1, -1, HASH}, {10, 10, HASH}, {10, -2, HASH}, {10, 1, "0123"}, {10, 1, ""}};
+        {0, -1, HASH, false}, {ACR_TOKEN_VOCABULARY + 1, -1, HASH, false}, {10, 10, HASH, false}, {10, -2, HASH, false}, {10, 1, "0123", false}, {10, 1, "", false}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(acr__token_writer_open(&w, ctx, path, &wrong[i]), ACR_E_ARGUMENT);
-    acr__token_head head = {10, 0, HASH};
+    acr__token_head head = {10, 0, HASH, false};
     assert_int_equal(acr__token_writer_open(&w, ctx, path, &head), ACR_OK);
     assert_int_equal(acr__token_writer_add(w, (int32_t[]){3, 10}, 2), ACR_E_ARGUMENT);
     assert_non_null(strstr(acr_error(ctx), "token 10"));
@@ -217,7 +244,9 @@ static void lies(void **state)
         const char *words;
     } lie[] = {
         {8, false, 2, 4, "version 2"},
-        {12, false, 4, 4, "ids of 4 bytes"},
+        {12, false, 4, 2, "ids of 4 bytes"},
+        {14, false, 1, 2, "ids of 2 bytes"},
+        {14, false, 2, 2, "flags 2"},
         {16, false, 0, 8, "vocabulary of 0"},
         {16, false, 20, 8, "outside its vocabulary of 20"},
         {16, false, -1, 8, "vocabulary of 1844"},
@@ -251,7 +280,7 @@ static void faults(void **state)
 {
     (void)state;
     const char *path = in_folder("f.tok");
-    acr__token_head head = {300, 1, HASH};
+    acr__token_head head = {300, 1, HASH, false};
     static int32_t ids[40000];
     int before = names_in_folder();
     for (int kind = ACR_FAULT_FAIL; kind <= ACR_FAULT_SHORT; kind++) {
@@ -290,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip), cmocka_unit_test(long_file), cmocka_unit_test(writer_refuses),
         cmocka_unit_test(damage),     cmocka_unit_test(lies),      cmocka_unit_test(faults),
+        cmocka_unit_test(masked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
