@@ -138,9 +138,20 @@ ACR_API acr_node acr_input_in(acr_graph *g, acr_domain domain, const char *name,
 /* A parameter of its own, for sharing between ops. fan_in > 0: starts at
  * U(-1/sqrt(fan_in), 1/sqrt(fan_in)); 0: starts at `fill`. */
 ACR_API acr_node acr_param(acr_graph *g, const char *name, int ndim, const int64_t *shape, int64_t fan_in, float fill);
+/* The same, starting at N(0, std^2); std >= 0. Keyed by the graph's seed and the name. */
+ACR_API acr_node acr_param_normal(acr_graph *g, const char *name, int ndim, const int64_t *shape, float std);
 
 /* y = x W^T + b, W [out, in] "NAME.weight", b [out] "NAME.bias". */
 ACR_API acr_node acr_linear(acr_graph *g, acr_node x, int64_t out, const char *name);
+/* The same with a choice of its parts. opts may be NULL. */
+typedef struct acr_linear_opts {
+    size_t size;
+    int no_bias;    /* 1: y = x W^T */
+    int transposed; /* 1: W is [in, out] and y = x W + b, as in GPT-2's Conv1D */
+    float std;      /* > 0: W starts at N(0, std^2) and b at 0; 0: both as acr_linear's */
+} acr_linear_opts;
+#define ACR_LINEAR_OPTS_INIT {sizeof(acr_linear_opts), 0, 0, 0.0f}
+ACR_API acr_node acr_linear_with(acr_graph *g, acr_node x, int64_t out, const char *name, const acr_linear_opts *opts);
 /* The same with given parameters: weight [out, in]. No bias. */
 ACR_API acr_node acr_linear_shared(acr_graph *g, acr_node x, acr_node weight);
 ACR_API acr_node acr_bias(acr_graph *g, acr_node x, acr_node bias); /* bias [cols] */
@@ -149,6 +160,7 @@ ACR_API acr_node acr_leaky_relu(acr_graph *g, acr_node x, float slope); /* slope
 ACR_API acr_node acr_gelu(acr_graph *g, acr_node x);      /* x * Phi(x), by erf */
 ACR_API acr_node acr_gelu_tanh(acr_graph *g, acr_node x); /* 0.5x(1+tanh(sqrt(2/pi)(x+0.044715x^3))) */
 ACR_API acr_node acr_silu(acr_graph *g, acr_node x);      /* x * sigmoid(x) */
+ACR_API acr_node acr_silu_mul(acr_graph *g, acr_node gate, acr_node up); /* silu(gate) * up */
 ACR_API acr_node acr_tanh(acr_graph *g, acr_node x);
 ACR_API acr_node acr_sigmoid(acr_graph *g, acr_node x);
 ACR_API acr_node acr_add(acr_graph *g, acr_node a, acr_node b);
@@ -162,6 +174,42 @@ ACR_API acr_node acr_softmax(acr_graph *g, acr_node x);
 /* ids: int32 [1]; table "NAME.weight" [count, dim], or the parameter given. */
 ACR_API acr_node acr_embedding(acr_graph *g, acr_node ids, int64_t count, int64_t dim, const char *name);
 ACR_API acr_node acr_embedding_shared(acr_graph *g, acr_node ids, acr_node weight);
+
+/* Rotary positions (Su et al. 2021). x is [heads * dim]; in each head the pair
+ * (x[i], x[i + dim/2]) is turned by position * frequency[i], 0 <= i < dim/2, as
+ * Hugging Face's models do: frequency[i] = theta^(-2i/dim), then the scaling of
+ * its rope types of these names. position: int32 [1] in x's domain, from 0 to
+ * below the domain's max_rows. The angles are computed in fp64 and their sine and
+ * cosine rounded once. */
+typedef enum acr_rope_scaling { ACR_ROPE_DEFAULT = 0, ACR_ROPE_LINEAR = 1, ACR_ROPE_LLAMA3 = 2 } acr_rope_scaling;
+typedef struct acr_rope_opts {
+    size_t size;
+    int64_t dim;  /* of a head; even */
+    double theta; /* >= 1 */
+    acr_rope_scaling scaling;
+    double factor;                            /* linear, llama3: >= 1 */
+    double low_freq_factor, high_freq_factor; /* llama3: 0 < low < high */
+    int64_t original_positions;               /* llama3: original_max_position_embeddings */
+} acr_rope_opts;
+#define ACR_ROPE_OPTS_INIT {sizeof(acr_rope_opts), 0, 10000.0, ACR_ROPE_DEFAULT, 1.0, 1.0, 4.0, 8192}
+ACR_API acr_node acr_rope(acr_graph *g, acr_node x, acr_node position, const acr_rope_opts *opts);
+
+/* Causal attention over the rows of each sample. q is [heads * dim], k and v are
+ * [kv_heads * dim], or k and v are both ACR_NONE and q holds q | k | v in its
+ * columns. Query head h reads key head h / (heads / kv_heads). position: int32 [1];
+ * the row at place p of its sample sees the places p - position[p] .. p, so that
+ * documents packed into one sample do not see each other. Gives [heads * dim]. */
+typedef struct acr_attention_opts {
+    size_t size;
+    int64_t heads, kv_heads; /* kv_heads divides heads */
+    int64_t dim;             /* of a head */
+    float scale;             /* of the scores; 0: 1/sqrt(dim) */
+    float dropout;           /* of the weights after softmax; 0 <= dropout < 1 */
+    const char *name;        /* keys the dropout; may be NULL without */
+} acr_attention_opts;
+#define ACR_ATTENTION_OPTS_INIT {sizeof(acr_attention_opts), 1, 1, 0, 0.0f, 0.0f, NULL}
+ACR_API acr_node acr_attention(acr_graph *g, acr_node q, acr_node k, acr_node v, acr_node position,
+                               const acr_attention_opts *opts);
 
 /* Losses, per row. `weight` is an input of one f32 column in the same domain, or
  * ACR_NONE for 1. Each is the row's mean over the outputs, as PyTorch's
@@ -267,9 +315,10 @@ typedef struct acr_trainer_opts {
     int weight_decay_exclude_count; /* globs over parameter names */
     const char *const *weight_decay_exclude;
     int max_skipped; /* windows skipped in a row before ACR_E_DIVERGED */
+    int weight_decay_min_dims; /* parameters of fewer dimensions do not decay; 0: all may */
 } acr_trainer_opts;
 #define ACR_TRAINER_OPTS_INIT \
-    {sizeof(acr_trainer_opts), 1e-3, 0, 0, 0, 0, 0.9, 0.999, 1e-8, 0, ACR_CONSTANT, 0, 0, 0, 0, ACR_MEAN, 0, NULL, 10}
+    {sizeof(acr_trainer_opts), 1e-3, 0, 0, 0, 0, 0.9, 0.999, 1e-8, 0, ACR_CONSTANT, 0, 0, 0, 0, ACR_MEAN, 0, NULL, 10, 0}
 
 /* The learning rate of update u (0, 1, ...): a pure function of the options. */
 ACR_API double acr_learning_rate(const acr_trainer_opts *opts, int64_t update);

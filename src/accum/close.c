@@ -127,9 +127,11 @@ static void pack_all(const acr_trainer *t, int index, int count)
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__exec *e = &t->execs[i];
         if (e->packed)
-            pack(t, e->node->cols, e->in_cols[0], e->in[1].p, 1, e->in_cols[0], e->packed, index, count);
+            pack(t, e->node->cols, e->in_cols[0], e->in[1].p, acr__weight_in(e->node),
+                 acr__weight_out(e->node, e->in_cols[0]), e->packed, index, count);
         if (e->packed_back)
-            pack(t, e->in_cols[0], e->node->cols, e->in[1].p, e->in_cols[0], 1, e->packed_back, index, count);
+            pack(t, e->in_cols[0], e->node->cols, e->in[1].p, acr__weight_out(e->node, e->in_cols[0]),
+                 acr__weight_in(e->node), e->packed_back, index, count);
     }
 }
 

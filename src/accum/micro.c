@@ -24,7 +24,6 @@ typedef struct job {
     int64_t window, first, n;
     int from, to; /* steps */
     acr_status status;
-    acr_status fetched[64]; /* by member */
 } job;
 
 void acr__team_run(acr_trainer *t, int64_t work, void (*fn)(void *arg, int index, int count), void *arg)
@@ -84,14 +83,14 @@ static void fetch(job *j, int index, int count)
     acr_trainer *t = j->t;
     int64_t first, last;
     acr__share(j->n, 1, index, count, &first, &last);
-    j->fetched[index] = ACR_OK;
+    t->fetched[index] = ACR_OK;
     if (first >= last)
         return;
     void *data[ACR_MAX_INPUTS];
     for (int i = 0; i < t->g->input_count; i++)
         data[i] = t->slot_data[i] ? (char *)t->slot_data[i] + first * t->slot_bytes[i] : NULL;
     acr_slots slots = {sizeof slots, data, t->slot_bytes, t->slot_offsets};
-    j->fetched[index] = j->source->get(j->source->user, j->window, j->first + first, last - first, &slots);
+    t->fetched[index] = j->source->get(j->source->user, j->window, j->first + first, last - first, &slots);
 }
 
 /* Rows of each domain, from the offsets just fetched. */
@@ -123,20 +122,47 @@ static acr_status check_range(const acr_trainer *t, const char *what, const int3
     return ACR_OK;
 }
 
-/* Labels and ids index memory: none may be out of range. data(i) gives the rows
- * of input i, or NULL where it is not wanted. */
-static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const void *const *data)
+/* Positions index a rope's table, and say how far attention looks back. */
+static acr_status check_positions(const acr_trainer *t, const acr__node *n, const int32_t *position, int64_t rows,
+                                  const int32_t *offsets)
 {
+    if (n->op == ACR_OP_rope)
+        return check_range(t, "the position", position, rows, t->g->domains[n->domain].max_rows, false, 0);
+    for (int64_t r = 0, sample = 0; r < rows; r++) {
+        while (offsets && offsets[sample + 1] <= r)
+            sample++;
+        int64_t place = offsets ? r - offsets[sample] : 0;
+        FAIL_IF(position[r] < 0 || position[r] > place, t->ctx, ACR_E_DATA,
+                "row %lld of the batch: the position is %d; from 0 to %lld, the row's place in its sample, is allowed",
+                (long long)r, (int)position[r], (long long)place);
+    }
+    return ACR_OK;
+}
+
+/* Labels, ids and positions index memory: none may be out of range. data[i] is
+ * input i's rows, or NULL where it is not wanted; offsets[d - 2] domain d's. */
+static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const void *const *data,
+                            const int32_t *const *offsets)
+{
+    bool attended[ACR_MAX_INPUTS] = {0}, turned[ACR_MAX_INPUTS] = {0}; /* every layer has the same positions */
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__node *n = &t->g->nodes[i];
-        if (!n->live || (n->op != ACR_OP_embedding && n->op != ACR_OP_cross_entropy))
+        bool attention = n->op == ACR_OP_attention, rope = n->op == ACR_OP_rope, loss = n->op == ACR_OP_cross_entropy;
+        if (!n->live || (n->op != ACR_OP_embedding && !loss && !attention && !rope))
             continue;
-        bool loss = n->op == ACR_OP_cross_entropy;
-        const acr__node *ids = &t->g->nodes[n->in[loss ? 1 : 0]];
+        const acr__node *ids = &t->g->nodes[n->in[attention || rope ? n->inputs - 1 : loss ? 1 : 0]];
         const int32_t *id = ids->op == ACR_OP_input && ids->dtype == ACR_I32 ? data[ids->input] : NULL;
-        if (id)
-            TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain], loss ? t->execs[i].in_cols[0]
-                            : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
+        if (!id)
+            continue;
+        if (attention || rope) {
+            bool *seen = attention ? &attended[ids->input] : &turned[ids->input];
+            if (!*seen)
+                TRY(check_positions(t, n, id, rows[n->domain], n->domain > ACR_SAMPLE ? offsets[n->domain - 2] : NULL));
+            *seen = true;
+            continue;
+        }
+        TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain],
+                        loss ? t->execs[i].in_cols[0] : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
     }
     return ACR_OK;
 }
@@ -164,9 +190,9 @@ static acr_status accept(job *j, int members)
 {
     acr_trainer *t = j->t;
     for (int i = 0; i < members; i++)
-        TRY(j->fetched[i]);
+        TRY(t->fetched[i]);
     TRY(count_rows(t, j->n));
-    TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data));
+    TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data, t->run.offsets + 2));
     upload(t, j->mode);
     for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
         t->run.stage_rows[d] = t->run.rows[d];
@@ -247,7 +273,7 @@ static void member(void *arg, int index, int count)
         int64_t bytes = 0;
         for (int i = 0; i < t->g->input_count; i++)
             bytes += t->slot_data[i] ? t->slot_bytes[i] : 0;
-        bool all = count > 1 && count <= 64 && j->source->parallel && t->g->domain_count == 2 &&
+        bool all = count > 1 && count <= ACR_MAX_FETCHERS && j->source->parallel && t->g->domain_count == 2 &&
                    j->n >= 2 * count && j->n * bytes >= acr__min(t->ctx->serial_work, FETCH_BYTES);
         if (all || index == 0)
             fetch(j, all ? index : 0, all ? count : 1);
@@ -406,5 +432,5 @@ acr_status acr__push_check(const acr_trainer *t, const acr_batch *batch, bool ta
                 g->nodes[g->inputs[i]].name);
         data[i] = needed ? batch->data[i] : NULL;
     }
-    return check_ids(t, rows, data);
+    return check_ids(t, rows, data, batch->offsets);
 }

@@ -29,6 +29,8 @@ static int64_t cost_of(const acr_graph *g, const acr__node *n)
     switch (n->op) {
     case ACR_OP_linear:
         return n->cols * g->nodes[n->in[0]].cols;
+    case ACR_OP_attention: /* two products over half of the places */
+        return n->cols * g->domains[n->domain].max_rows;
     case ACR_OP_relu: case ACR_OP_leaky_relu: case ACR_OP_add: case ACR_OP_mul: case ACR_OP_bias:
     case ACR_OP_concat: case ACR_OP_reshape:
         return n->cols;
@@ -52,6 +54,7 @@ static void place_exec(acr_trainer *t, int i)
     e->dout = slot_of(t, own->grad);
     e->aux = slot_of(t, own->aux);
     e->class_weight = memory_of(t, own->class_weight);
+    e->table = memory_of(t, own->table);
     e->packed = memory_of(t, own->packed);
     e->packed_back = memory_of(t, own->packed_back);
     for (int j = 0; j < n->inputs; j++) {
@@ -71,12 +74,12 @@ static void place_exec(acr_trainer *t, int i)
         t->work += 3 * e->cost * t->g->domains[n->domain].max_rows;
 }
 
-static bool decays(const acr_trainer_opts *o, const char *name)
+static bool decays(const acr_trainer_opts *o, const acr__param *p)
 {
     for (int i = 0; i < o->weight_decay_exclude_count; i++)
-        if (acr__glob(o->weight_decay_exclude[i], name))
+        if (acr__glob(o->weight_decay_exclude[i], p->name))
             return false;
-    return o->weight_decay != 0;
+    return o->weight_decay != 0 && p->ndim >= o->weight_decay_min_dims;
 }
 
 /* Trained parameters in the byte order of their names, their uses in graph order. */
@@ -93,7 +96,7 @@ static acr_status list_trained(acr_trainer *t)
     for (int i = 0; i < g->param_count; i++) {
         const acr__param *param = &g->params[i];
         acr__trained p = {.param = i, .elements = param->elements, .first_leaf = leaf,
-                          .decays = decays(&t->opts, param->name),
+                          .decays = decays(&t->opts, param),
                           .value = memory_of(t, t->plan->param_places[i].value),
                           .acc = t->lists + 2 * used, .acc2 = t->lists + 2 * used + param->uses,
                           .domain = t->list_domains + used};
@@ -117,19 +120,27 @@ static acr_status list_trained(acr_trainer *t)
     return ACR_OK;
 }
 
-/* As PyTorch's Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), keyed by name. */
+static float initial_value(const acr_graph *g, const acr__param *p, uint32_t hash, uint64_t element)
+{
+    if (p->std > 0)
+        return p->std * acr__init_normal(g->seed, hash, element);
+    if (p->fan_in > 0)
+        return (float)(1.0 / sqrt((double)p->fan_in)) * acr__init_uniform(g->seed, hash, element);
+    return p->fill;
+}
+
+/* As PyTorch's Linear, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), or N(0, std^2): keyed by name. */
 static void initial_weights(acr_trainer *t)
 {
     for (int i = 0; i < t->g->param_count; i++) {
         const acr__param *p = &t->g->params[i];
         void *value = memory_of(t, t->plan->param_places[i].value);
         uint32_t hash = acr__hash32(p->name);
-        float bound = p->fan_in > 0 ? (float)(1.0 / sqrt((double)p->fan_in)) : 0.0f;
         float piece[512];
         for (int64_t at = 0, n; at < p->elements; at += n) {
             n = acr__min(512, p->elements - at);
             for (int64_t j = 0; j < n; j++)
-                piece[j] = p->fan_in > 0 ? bound * acr__init_uniform(t->g->seed, hash, (uint64_t)(at + j)) : p->fill;
+                piece[j] = initial_value(t->g, p, hash, (uint64_t)(at + j));
             acr__put_floats(t, value, at, n, piece);
         }
     }
@@ -142,6 +153,28 @@ static void constants(acr_trainer *t)
         if (t->execs[i].class_weight)
             acr__put_floats(t, memory_of(t, t->plan->places[i].class_weight), 0, t->execs[i].in_cols[0],
                             t->g->nodes[i].class_weight);
+}
+
+/* Each rope's table once; nodes that share one stand behind its first. */
+static acr_status rope_tables(acr_trainer *t)
+{
+    int last = -1;
+    for (int i = 0; i < t->g->node_count; i++) {
+        const acr__node *n = &t->g->nodes[i];
+        int table = t->plan->places[i].table;
+        if (table <= last)
+            continue;
+        last = table;
+        float *row = acr__alloc(t->ctx, (size_t)n->rope.dim * sizeof *row);
+        if (!row)
+            return ACR_E_NO_MEMORY;
+        for (int64_t r = 0; r < t->g->domains[n->domain].max_rows; r++) {
+            acr__rope_row(&n->rope, r, row);
+            acr__put_floats(t, memory_of(t, table), r * n->rope.dim, n->rope.dim, row);
+        }
+        acr__free(t->ctx, row);
+    }
+    return ACR_OK;
 }
 
 static void mark_outputs(acr_trainer *t)
@@ -202,6 +235,7 @@ static ACR_APART acr_status fill(acr_trainer *t)
                         .scratch = memory_of(t, p->scratch), .scratch_bytes = (size_t)p->buffers[p->scratch].ld};
     initial_weights(t);
     constants(t);
+    TRY(rope_tables(t));
     if (t->ctx->threads > 1 && t->work * p->opts.micro_batch > t->ctx->serial_work)
         TRY(acr__context_pool(t->ctx, &t->pool));
     return ACR_OK;
@@ -216,7 +250,9 @@ acr_status acr_trainer_create(acr_trainer **out, acr_plan *plan, const acr_train
     t->ctx = plan->ctx;
     t->plan = plan;
     t->g = plan->g;
-    t->opts = opts ? *opts : defaults;
+    t->opts = defaults;
+    if (opts) /* a caller built against an earlier header has a shorter struct */
+        memcpy(&t->opts, opts, opts->size < sizeof t->opts ? opts->size : sizeof t->opts);
     acr_status status;
     ACR_IN_CANON(status, fill(t));
     if (status != ACR_OK)

@@ -9,11 +9,11 @@
 
 static uint64_t word64(const uint32_t *w) { return (uint64_t)w[1] << 32 | w[0]; }
 
-static ACR_APART float normal(uint64_t seed, uint32_t stream, uint64_t index)
+static ACR_APART float normal(uint64_t seed, uint32_t stream, uint64_t index, uint32_t use)
 {
     uint64_t block = index / 2; /* a block of 128 bits gives a sine and a cosine */
     uint32_t key[2], out[4];
-    const uint32_t ctr[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, 0};
+    const uint32_t ctr[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, use};
     acr__philox_key(seed, ACR_TWEAK_NORMAL, key);
     acr__philox4x32(ctr, key, out);
     double u = (double)((word64(out) >> 11) + 1) * 0x1p-53; /* (0, 1]: its logarithm is finite */
@@ -25,6 +25,11 @@ static ACR_APART float normal(uint64_t seed, uint32_t stream, uint64_t index)
 float acr_normal(uint64_t seed, uint32_t stream, uint64_t index)
 {
     float x;
-    ACR_IN_CANON(x, normal(seed, stream, index));
+    ACR_IN_CANON(x, normal(seed, stream, index, 0));
     return x;
+}
+
+float acr__init_normal(uint64_t seed, uint32_t name_hash, uint64_t element)
+{
+    return normal(seed, name_hash, element, 1);
 }

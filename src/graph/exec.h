@@ -20,7 +20,8 @@ typedef struct acr__slot {
     bool staged;
 } acr__slot;
 
-/* The products of a linear node; each counts the pieces that members took. */
+/* The products of a linear node, or attention's two steps; each counts the pieces
+ * that members took. */
 enum acr__ticket { ACR_TICKET_FORWARD, ACR_TICKET_BACKWARD, ACR_TICKET_GRADIENT, ACR_TICKETS };
 
 typedef struct acr__exec {
@@ -36,7 +37,8 @@ typedef struct acr__exec {
     void *acc[8], *acc2[8];
     void *packed, *packed_back; /* linear: W^T and W as panels, or NULL */
     const void *class_weight;   /* cross_entropy: real [classes], or NULL */
-    _Atomic uint64_t *tickets;  /* linear: pieces taken, by enum acr__ticket */
+    const void *table;          /* rope: real [max_rows, dim] of acr__rope_row */
+    _Atomic uint64_t *tickets;  /* linear, attention: pieces taken, by enum acr__ticket */
 } acr__exec;
 
 /* The row sums of the loss node, filled by its forward. */

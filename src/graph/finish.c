@@ -22,7 +22,7 @@ static acr_status check_names(acr_graph *g)
                 FAIL_IF(!strcmp(a->name, b->name), g->ctx, ACR_E_ARGUMENT,
                         "the name '%s' is used twice, by a %s and a %s; names key the random numbers and must differ",
                         a->name, acr__ops[b->op].name, acr__ops[a->op].name);
-            if (b->name && a->op == ACR_OP_dropout && b->op == ACR_OP_dropout)
+            if (acr__is_random(a) && acr__is_random(b))
                 FAIL_IF(a->hash == b->hash, g->ctx, ACR_E_ARGUMENT,
                         "the names '%s' and '%s' have one hash and would share random numbers; rename one", a->name,
                         b->name);

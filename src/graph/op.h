@@ -4,6 +4,7 @@
 
 #include "graph/exec.h"
 #include "graph/graph.h"
+#include <stdatomic.h>
 
 /* A rectangle of a [rows, cols] matrix. rows or cols may be 0. */
 typedef struct acr__part {
@@ -48,6 +49,25 @@ static inline int64_t acr__chunk_end(const acr__run *run, acr_domain d, int64_t 
     return acr__min(r + left, run->stage_rows[d]);
 }
 
+/* The ids of the current micro-batch's rows from `row` on, in an int32 input. */
+static inline const int32_t *acr__ids_at(const acr__run *run, const acr__slot *s, acr_domain d, int64_t row)
+{
+    return (const int32_t *)(void *)s->p + (s->staged ? run->base[d] : 0) + row;
+}
+
+/* The number of the next piece: 0, 1, ... for the members together. A ticket of
+ * another turn counts as none taken, so nobody has to reset it. */
+static inline int64_t acr__take(_Atomic uint64_t *ticket, uint64_t turn)
+{
+    const int bits = 24; /* pieces; the turn above them */
+    uint64_t seen = atomic_load_explicit(ticket, memory_order_relaxed), mine;
+    do
+        mine = seen >> bits == turn ? (seen & ((UINT64_C(1) << bits) - 1)) : 0;
+    while (!atomic_compare_exchange_weak_explicit(ticket, &seen, turn << bits | (mine + 1), memory_order_relaxed,
+                                                  memory_order_relaxed));
+    return (int64_t)mine;
+}
+
 /* din[slot] (+)= dout: nothing to do where they share memory. */
 void acr__pass_gradient(const acr__run *run, const acr__exec *e, int slot, int index, int count);
 
@@ -65,6 +85,9 @@ STEP(reshape)
 STEP(dropout)
 STEP(norm)
 STEP(softmax)
+STEP(silu_mul)
+STEP(rope)
+STEP(attention)
 STEP(embedding)
 STEP(loss)
 #undef STEP

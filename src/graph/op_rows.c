@@ -86,15 +86,10 @@ void acr__softmax_backward(const acr__run *run, const acr__exec *e, int index, i
                          acr__part_at(run, &e->din[0], e->domain, &p), e->din[0].ld, e->din_add[0]);
 }
 
-static const int32_t *ids_at(const acr__run *run, const acr__slot *s, acr_domain d, int64_t row)
-{
-    return (const int32_t *)(void *)s->p + (s->staged ? run->base[d] : 0) + row;
-}
-
 void acr__embedding_forward(const acr__run *run, const acr__exec *e, int index, int count)
 {
     acr__part p = acr__part_rows(run->rows[e->domain], e->node->cols, index, count);
-    run->k->gather(p.rows, p.cols, ids_at(run, &e->in[0], e->domain, p.row), e->in[1].p, e->in[1].ld,
+    run->k->gather(p.rows, p.cols, acr__ids_at(run, &e->in[0], e->domain, p.row), e->in[1].p, e->in[1].ld,
                    acr__part_at(run, &e->out, e->domain, &p), e->out.ld);
 }
 
@@ -112,7 +107,7 @@ void acr__embedding_backward(const acr__run *run, const acr__exec *e, int index,
         if (c.at % ACR_CHAIN_ROWS == 0)
             for (int64_t i = 0; i < entries; i++)
                 clear_or_spill(run, (char *)e->acc[1] + (i * cols + first) * es, NULL, last - first, c.at, true);
-        run->k->scatter_add(n, last - first, ids_at(run, &e->in[0], e->domain, c.row),
+        run->k->scatter_add(n, last - first, acr__ids_at(run, &e->in[0], e->domain, c.row),
                             acr__part_at(run, &e->dout, e->domain, &p), e->dout.ld, (char *)e->acc[1] + first * es,
                             cols);
         c.at += n, c.row += n, c.rows -= n;
@@ -161,7 +156,7 @@ void acr__loss_forward(const acr__run *run, const acr__exec *e, int index, int c
         .row_correct = run->loss.correct + p.row,
     };
     if (n->op == ACR_OP_cross_entropy && !a.soft) {
-        a.target = ids_at(run, &e->in[1], e->domain, p.row);
+        a.target = acr__ids_at(run, &e->in[1], e->domain, p.row);
     } else {
         acr__part whole = {p.row, p.rows, 0, p.cols};
         a.target = acr__part_at(run, &e->in[1], e->domain, &whole);

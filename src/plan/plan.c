@@ -252,6 +252,28 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
     return status;
 }
 
+static bool turn_alike(const acr__node *a, const acr__node *b)
+{
+    const acr_rope_opts *x = &a->rope, *y = &b->rope;
+    return a->op == ACR_OP_rope && b->op == ACR_OP_rope && a->live && b->live && a->domain == b->domain &&
+           x->dim == y->dim && x->theta == y->theta && x->scaling == y->scaling && x->factor == y->factor &&
+           x->low_freq_factor == y->low_freq_factor && x->high_freq_factor == y->high_freq_factor &&
+           x->original_positions == y->original_positions;
+}
+
+/* A row for each position that can come. */
+static acr_status add_table(acr_plan *p, acr_node i)
+{
+    const acr__node *n = &p->g->nodes[i];
+    for (int j = 0; j < i; j++)
+        if (turn_alike(&p->g->nodes[j], n)) {
+            p->places[i].table = p->places[j].table;
+            return ACR_OK;
+        }
+    return add(p, &p->places[i].table, ACR_KIND_PARAMETER, p->g->domains[n->domain].max_rows, n->rope.dim, p->g->es,
+               "rope %d.table", (int)i);
+}
+
 static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
 {
     acr_graph *g = p->g;
@@ -260,6 +282,10 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
     bool norm = n->op == ACR_OP_layer_norm || n->op == ACR_OP_rms_norm;
     if (norm && n->live)
         TRY(add_rows(p, &place->aux, i, false, ACR_KIND_ACTIVATION, 2, g->es, ".stats"));
+    if (n->op == ACR_OP_attention && n->live)
+        TRY(add_rows(p, &place->aux, i, false, ACR_KIND_ACTIVATION, 2 * n->heads, g->es, ".stats"));
+    if (n->op == ACR_OP_rope && n->live)
+        TRY(add_table(p, i));
     if (n->op == ACR_OP_input && n->live && (g->reference || !k->host)) {
         TRY(add(p, &place->raw, ACR_KIND_DATA, acr__plan_rows(p, n->domain, p->opts.micro_batch), n->cols,
                 sizeof(float), "%s.raw", label(n)));
@@ -301,6 +327,21 @@ static acr_status add_params(acr_plan *p)
     return ACR_OK;
 }
 
+/* What one member needs for any of the graph's steps. */
+static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
+{
+    size_t most = k->gemm_scratch;
+    for (int i = 0; i < p->g->node_count; i++) {
+        const acr__node *n = &p->g->nodes[i];
+        if (n->op != ACR_OP_attention || !n->live)
+            continue;
+        bool back = p->opts.optimizer && n->needs_grad;
+        size_t bytes = k->attention_scratch(p->g->domains[n->domain].max_rows, n->dim, back);
+        most = bytes > most ? bytes : most;
+    }
+    return (most + 63) / 64 * 64;
+}
+
 static acr_status add_buffers(acr_plan *p)
 {
     acr_graph *g = p->g;
@@ -316,7 +357,7 @@ static acr_status add_buffers(acr_plan *p)
         status = add_activations(p, roots, true);
     acr__free(p->ctx, roots);
     TRY(status);
-    size_t scratch = (k->gemm_scratch + 63) / 64 * 64;
+    size_t scratch = scratch_bytes(p, k);
     TRY(add(p, &p->scratch, ACR_KIND_SCRATCH, p->ctx->threads, (int64_t)scratch, 1, "thread scratch"));
     TRY(add(p, &p->leaves, ACR_KIND_SCRATCH, 1, acr__max(1, p->leaf_count), sizeof(double), "norm leaves"));
     p->buffers[p->leaves].host = true;

@@ -21,6 +21,7 @@ enum { ACR_ALWAYS = INT32_MAX };
 /* What a node has, as indices into buffers; -1: nothing. */
 typedef struct acr__place {
     int value, grad, aux, packed, packed_back, class_weight;
+    int table; /* rope's; nodes that turn alike share one */
     int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
 } acr__place;

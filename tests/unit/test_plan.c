@@ -98,10 +98,17 @@ static void grows_as_said(void **state)
         size_t padded = 0;
         for (int i = 0; i < acr_param_count(g); i++)
             padded += (size_t)acr__round_up(acr_param_elements(g, i) * 4, 64);
-        size_t fixed = 0; /* class weights: they lie beside the parameters, and nothing trains them */
-        for (int i = 0; i < g->node_count; i++)
-            if (g->nodes[i].class_weight)
-                fixed += (size_t)acr__round_up(g->nodes[g->nodes[i].in[0]].cols * 4, 64);
+        size_t fixed = 0; /* class weights and a table for each way to turn: nothing trains what lies beside parameters */
+        const acr__node *turned = NULL;
+        for (int i = 0; i < g->node_count; i++) {
+            const acr__node *n = &g->nodes[i];
+            if (n->class_weight)
+                fixed += (size_t)acr__round_up(g->nodes[n->in[0]].cols * 4, 64);
+            if (n->op == ACR_OP_rope && (!turned || n->rope.scaling != turned->rope.scaling)) {
+                turned = n;
+                fixed += (size_t)acr__round_up(n->rope.dim * ZOO_SEQUENCE * 4, 64);
+            }
+        }
         static const int slots[] = {0, 1, 2, 2};
         size_t last = 0;
         for (int64_t micro = 8; micro <= 64; micro *= 2) {

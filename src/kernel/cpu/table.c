@@ -3,6 +3,7 @@
 #include "kernel/cpu/gemm_f32.h"
 #include "kernel/cpu/kernels.h"
 #include "kernel/host_memory.h"
+#include "kernel/ref_rows.h"
 
 #define NAME_OF_(isa) #isa
 #define NAME_OF(isa)  NAME_OF_(isa)
@@ -29,6 +30,12 @@ const acr_kernels ACR_CPU(kernels) = {
     .softmax = ACR_CPU(softmax),
     .softmax_back = ACR_CPU(softmax_back),
     .loss = ACR_CPU(loss),
+    .silu_mul = acr__silu_mul_scalar,
+    .silu_mul_back = acr__silu_mul_back_scalar,
+    .rope = acr__rope_scalar,
+    .attention = acr__attention_scalar,
+    .attention_back = acr__attention_back_scalar,
+    .attention_scratch = acr__attention_scratch_scalar,
     .column_sum = ACR_CPU(column_sum),
     .gather = ACR_CPU(gather),
     .scatter_add = ACR_CPU(scatter_add),
