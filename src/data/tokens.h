@@ -35,13 +35,25 @@
 #ifndef ACR_DATA_TOKENS_H
 #define ACR_DATA_TOKENS_H
 
-#include "base/base.h"
+#include "data/tokenizer.h"
 
 /* What the recipe says. Strings are borrowed for the call only; NULL: not given.
  *
  *   format       path             input           target           packing
  *   safetensors  file             ids [N, T]      labels [N, T]    stream
  *   tokens       token file       -               -                stream
+ *   text         file or folder   -               -                stream
+ *   jsonl        file or folder   -               -                whole
+ *   kjv          -                -                -               stream
+ *
+ * Of a folder, the .txt or .jsonl files in the byte order of their names.
+ *
+ * text: a file is a document, kjv: a chapter of the King James Bible (kjv.h),
+ * jsonl: a line (jsonl.h, template.h). Each ends with the tokenizer's end-of-text
+ * token, if it has one. They are tokenised once, into a token file in the cache
+ * folder. They need a tokenizer: a tokenizer.json, an open one, or `learn`, the
+ * size of the vocabulary to learn from all of the set's text, validation part
+ * included. With tokens, a tokenizer must be the one that made the file.
  *
  * safetensors: labels as Hugging Face's, of the shape of the ids: a row's target
  * is the label one place further on, and -100 is ignored. Without target, the ids
@@ -51,15 +63,20 @@ typedef struct acr__tokens_desc {
     const char *path, *input, *target;
     int64_t sequence_length; /* 0: of safetensors, T; of others an error */
     const char *packing;     /* "stream" or "whole"; NULL: the format's */
+    const char *tokenizer;   /* file */
+    const acr__tokenizer *given; /* instead; must outlive the set */
+    int64_t learn;               /* instead; 0: no */
+    const char *template;        /* jsonl: "chatml" (or NULL), "plain" */
+    const char *loss_on;         /* jsonl: "completions" (or NULL), "all" */
     double validation_split; /* 0: none, below 1 */
     bool validation;         /* open the part that was taken away, not what training keeps */
     uint64_t seed;           /* chooses that part */
     int64_t vocabulary;      /* ids lie in [0, vocabulary); 0: whatever the file says */
     const char *cache;       /* folder; NULL: XDG_CACHE_HOME/accrue, else ~/.cache/accrue */
 } acr__tokens_desc;
-#define ACR_TOKENS_DESC_INIT                                                          \
-    {                                                                                 \
-        NULL, NULL, NULL, NULL, 0, NULL, 0.0, false, 0, 0, NULL                       \
+#define ACR_TOKENS_DESC_INIT                                                               \
+    {                                                                                      \
+        NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, 0, NULL, NULL, 0.0, false, 0, 0, NULL \
     }
 
 /* What probe and open find, of the part that was asked for. Before its text was
@@ -79,13 +96,16 @@ typedef struct acr__tokens_info {
 
 typedef struct acr__tokens acr__tokens;
 
-/* ACR_E_DATA: missing, damaged, hostile or empty files; ids or labels outside the
- * vocabulary. ACR_E_CONFIG: the description itself. */
+/* ACR_E_DATA: missing, damaged, hostile or empty files; ids, labels or a tokenizer
+ * outside the vocabulary; a program that is not installed. ACR_E_CONFIG: the
+ * description itself. A cache folder that can't be written is no error. */
 acr_status acr__tokens_probe(acr_context *ctx, const acr__tokens_desc *desc, acr__tokens_info *out);
 acr_status acr__tokens_open(acr__tokens **out, acr_context *ctx, const acr__tokens_desc *desc);
 void acr__tokens_close(acr__tokens *set); /* takes NULL */
 
 const acr__tokens_info *acr__tokens_info_of(const acr__tokens *set);
+/* The tokenizer, given or the set's own; borrowed. NULL: the description had none. */
+const acr__tokenizer *acr__tokens_tokenizer(const acr__tokens *set);
 
 /* One way through a set; the caller owns it. `get` takes the epoch as its window
  * and the place in the epoch as `first`: sequence acr_shuffle(seed, epoch,

@@ -5,7 +5,6 @@
  * label one place further on, as in Hugging Face's models: a label stands at the
  * place of the token it names. */
 #include "data/tokens_set.h"
-#include <string.h>
 
 /* Ids and labels are int32. */
 static const int64_t most_ids = INT64_C(1) << 31;
@@ -91,22 +90,14 @@ static acr_status read_rows(const acr__corpus *c, int64_t at, int64_t n, bool ne
 }
 
 /* -- a token file --------------------------------------------------------- */
-static acr_status open_file(acr__corpus *c, const acr__tokens_desc *d, bool whole)
+void acr__corpus_file(acr__corpus *c, acr_context *ctx, acr__token_file *file, const char *place)
 {
-    if (whole)
-        TRY(acr__token_file_open(&c->file, c->ctx, d->path));
-    else
-        TRY(acr__token_file_probe(&c->file, c->ctx, d->path));
-    const acr__token_head *head = acr__token_file_head(c->file);
-    c->place = acr__token_file_path(c->file);
-    c->tokens = acr__token_file_tokens(c->file);
-    c->documents = acr__token_file_documents(c->file);
+    const acr__token_head *head = acr__token_file_head(file);
+    *c = (acr__corpus){.ctx = ctx, .file = file, .place = place, .ids.fd = -1, .labels.fd = -1};
+    c->tokens = acr__token_file_tokens(file);
+    c->documents = acr__token_file_documents(file);
     c->masked = head->masked;
     c->vocabulary = head->vocabulary;
-    FAIL_IF(d->vocabulary > 0 && head->vocabulary > d->vocabulary, c->ctx, ACR_E_DATA,
-            "%s: its tokens are of a vocabulary of %lld, the model's has %lld", c->place, (long long)head->vocabulary,
-            (long long)d->vocabulary);
-    return ACR_OK;
 }
 
 static acr_status read_tokens(const acr__corpus *c, int64_t at, int64_t n, bool next, int32_t *ids, int32_t *targets)
@@ -121,11 +112,10 @@ static acr_status read_tokens(const acr__corpus *c, int64_t at, int64_t n, bool 
 }
 
 /* -- either --------------------------------------------------------------- */
-acr_status acr__corpus_open(acr__corpus *c, acr_context *ctx, const acr__tokens_desc *desc, bool whole)
+acr_status acr__corpus_tensors(acr__corpus *c, acr_context *ctx, const acr__tokens_desc *desc, bool whole)
 {
     *c = (acr__corpus){.ctx = ctx, .ids.fd = -1, .labels.fd = -1};
-    acr_status status =
-        strcmp(desc->format, "safetensors") == 0 ? open_tensors(c, desc, whole) : open_file(c, desc, whole);
+    acr_status status = open_tensors(c, desc, whole);
     if (status != ACR_OK)
         acr__corpus_close(c);
     return status;

@@ -7,6 +7,7 @@
 #include "data/array.h"
 #include "data/table.h"
 #include "data/token_file.h"
+#include "data/tokenizer.h"
 #include "data/tokens.h"
 
 enum {
@@ -31,9 +32,11 @@ typedef struct acr__corpus {
     int64_t vocabulary;  /* ids are below; of tensors 0 until they were checked */
 } acr__corpus;
 
-/* Reads heads, and with `whole` every byte: see acr__tokens_probe and open. After
- * a failure there is nothing to close. */
-acr_status acr__corpus_open(acr__corpus *c, acr_context *ctx, const acr__tokens_desc *desc, bool whole);
+/* The description's tensors: their heads, and with `whole` every byte. After a
+ * failure there is nothing to close. */
+acr_status acr__corpus_tensors(acr__corpus *c, acr_context *ctx, const acr__tokens_desc *desc, bool whole);
+/* The file is the corpus's from now on. */
+void acr__corpus_file(acr__corpus *c, acr_context *ctx, acr__token_file *file, const char *place);
 void acr__corpus_close(acr__corpus *c); /* takes a zeroed one */
 /* One past the last token of the n documents from `first` on. */
 acr_status acr__corpus_ends(const acr__corpus *c, int64_t first, int64_t n, int64_t *out);
@@ -54,10 +57,17 @@ struct acr__tokens {
     acr__tokens_info info;
     acr__corpus corpus;
     bool whole; /* the packing */
-    char *cache;
+    char *cache; /* the folder; NULL: there is none to use */
+    char *place; /* for sentences */
+    const acr__tokenizer *tokenizer; /* NULL: none is known */
+    acr__tokenizer *own;             /* the same, unless it was given */
     acr__table pieces; /* acr__piece, by sequence */
     acr__table firsts; /* int64_t: the first piece of each sequence, and one past the last */
 };
+
+/* Of text: the tokenizer, and the token file, which is made if need be. Without
+ * `whole` nothing is made, and *file is NULL where there is none yet. */
+acr_status acr__tokens_build(acr__tokens *s, const acr__tokens_desc *desc, bool whole, acr__token_file **file);
 
 /* Decides which sequences there are and counts them into info; with `keep` the
  * tables are filled. */

@@ -34,7 +34,7 @@ static inline void token_file_make(const char *path, int64_t vocabulary, int doc
 }
 
 /* What a set holds, read whole. Sequence s has rows [offset[s], offset[s+1]). */
-enum { MOST_ROWS = 200000 };
+enum { MOST_ROWS = 300000 };
 static struct {
     int64_t sequences;
     int32_t ids[MOST_ROWS], target[MOST_ROWS], position[MOST_ROWS], offset[MOST_ROWS + 1];
