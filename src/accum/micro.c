@@ -148,10 +148,10 @@ static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const voi
     bool attended[ACR_MAX_INPUTS] = {0}, turned[ACR_MAX_INPUTS] = {0}; /* every layer has the same positions */
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__node *n = &t->g->nodes[i];
-        bool attention = n->op == ACR_OP_attention, rope = n->op == ACR_OP_rope, loss = n->op == ACR_OP_cross_entropy;
+        bool attention = n->op == ACR_OP_attention, rope = n->op == ACR_OP_rope, loss = acr__is_entropy(n);
         if (!n->live || (n->op != ACR_OP_embedding && !loss && !attention && !rope))
             continue;
-        const acr__node *ids = &t->g->nodes[n->in[attention || rope ? n->inputs - 1 : loss ? 1 : 0]];
+        const acr__node *ids = &t->g->nodes[n->in[attention || rope ? n->inputs - 1 : loss ? acr__target_slot(n) : 0]];
         const int32_t *id = ids->op == ACR_OP_input && ids->dtype == ACR_I32 ? data[ids->input] : NULL;
         if (!id)
             continue;
@@ -163,7 +163,7 @@ static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const voi
             continue;
         }
         TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain],
-                        loss ? t->execs[i].in_cols[0] : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
+                        loss ? acr__classes(t->g, n) : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
     }
     return ACR_OK;
 }
@@ -194,6 +194,10 @@ static acr_status accept(job *j, int members)
         TRY(j->fetched[i]);
     TRY(count_rows(t, j->n));
     TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data, t->run.offsets + 2));
+    if (j->mode == ACR_TRAIN || j->mode == ACR_FORWARD_ONLY) {
+        TRY(acr__compact_fits(t, t->run.rows));
+        acr__compact_assign(t);
+    }
     upload(t, j->mode);
     for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
         t->run.stage_rows[d] = t->run.rows[d];
@@ -223,7 +227,9 @@ static void scale_weights(acr_trainer *t, const acr__step *loss)
     acr__sum_clear(&own);
     t->run.weight_scale = 1;
     t->run.training = false;
+    t->run.weighing = true;
     run_step(t, loss, 0, 1);
+    t->run.weighing = false;
     t->run.training = true;
     acr__sum_rows(t, &own, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);
     acr__sum_rows(t, &t->weight, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);

@@ -15,6 +15,10 @@
 enum {
     STAGE_ROWS = 256, /* rows that make a weight gradient's product efficient */
     LEAF = 4096,      /* rule 5 */
+    CHUNK_ROWS = 256, /* of a head's logits, and least: */
+    CHUNK_LEAST = 64,
+    CHUNK_STAGED = 512,
+    CHUNK_BYTES = 64 << 20, /* fewer rows where they are longer than this */
 };
 
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples)
@@ -59,7 +63,12 @@ static bool collects_any(const acr_plan *p, const acr__node *n)
     return false;
 }
 
-static bool deferred(const acr_plan *p, const acr__node *n) { return acr__ops[n->op].deferred && collects_any(p, n); }
+static bool deferred(const acr_plan *p, const acr__node *n)
+{
+    if (n->op == ACR_OP_head_cross_entropy && !p->head_staged)
+        return false; /* taken within its forward */
+    return acr__ops[n->op].deferred && collects_any(p, n);
+}
 
 /* The gradient of an activation input is wanted. */
 static bool passes(const acr_plan *p, const acr__node *n, int slot)
@@ -252,6 +261,64 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
     return status;
 }
 
+/* Rows of logits, for the head's own step alone or for the stage. */
+static acr_status add_head(acr_plan *p, acr_node i)
+{
+    acr_graph *g = p->g;
+    acr__node *n = &g->nodes[i];
+    int *out = &p->places[i].aux;
+    int64_t ld = acr__round_up(acr__classes(g, n), 16);
+    ld += ld % 1024 == 0 ? 16 : 0; /* rows would fall on the same sets of a cache */
+    TRY(add(p, out, p->head_staged ? ACR_KIND_STAGING : ACR_KIND_SCRATCH, p->chunk, ld, g->es, "%s %d.logits", label(n),
+            (int)i));
+    acr__buffer *b = &p->buffers[*out];
+    b->staged = p->head_staged;
+    if (!b->staged) {
+        b->first = ACR_ALWAYS; /* not touched yet */
+        b->last = -1;
+    }
+    return ACR_OK;
+}
+
+static acr_status add_packed(acr_plan *p, acr_node i, const acr_kernels *k)
+{
+    acr_graph *g = p->g;
+    const acr__node *n = &g->nodes[i];
+    acr__place *place = &p->places[i];
+    const char *name = label(&g->nodes[n->in[1]]);
+    int64_t in = g->nodes[n->in[0]].cols, out = g->nodes[n->in[1]].cols / in;
+    TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, k->panel), in, g->es, "%s^T packed", name));
+    if (passes(p, n, 0))
+        TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, k->panel), out, g->es, "%s packed", name));
+    return ACR_OK;
+}
+
+int64_t acr__plan_compact(const acr_plan *p, const acr__node *n, int slot)
+{
+    int64_t rows = p->opts.max_window_rows;
+    if (n->op != ACR_OP_embedding || slot != 1 || rows <= 0 || p->second)
+        return 0;
+    return rows < p->g->nodes[n->in[1]].shape[0] ? rows : 0;
+}
+
+/* An accumulator with a row for each token that can occur in a window. */
+static acr_status add_compact(acr_plan *p, acr_node i)
+{
+    acr_graph *g = p->g;
+    const acr__node *n = &g->nodes[i], *table = &g->nodes[n->in[1]];
+    acr__place *place = &p->places[i];
+    const char *name = label(table);
+    int64_t rows = acr__plan_rows(p, n->domain, p->opts.micro_batch);
+    TRY(add(p, &place->acc[1], ACR_KIND_GRADIENT, acr__plan_compact(p, n, 1), n->cols, g->es, "%s.grad by token", name));
+    TRY(add(p, &place->slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots", name));
+    TRY(add(p, &place->host_slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots, host", name));
+    p->buffers[place->host_slots].host = true;
+    TRY(add(p, &place->entries, ACR_KIND_GRADIENT, table->shape[0], 1, sizeof(int32_t), "%s.grad table", name));
+    p->buffers[place->entries].host = true;
+    p->compact = true;
+    return ACR_OK;
+}
+
 static bool turn_alike(const acr__node *a, const acr__node *b)
 {
     const acr_rope_opts *x = &a->rope, *y = &b->rope;
@@ -292,19 +359,19 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
         p->buffers[place->raw].host = true;
     }
     if (n->class_weight && n->live)
-        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, g->nodes[n->in[0]].cols, g->es, "%s.class_weight", label(n)));
-    if (n->op == ACR_OP_linear && n->live && p->opts.pack) {
-        int64_t in = g->nodes[n->in[0]].cols, out = n->cols;
-        TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, k->panel), in, g->es, "%s^T packed",
-                label(&g->nodes[n->in[1]])));
-        if (passes(p, n, 0))
-            TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, k->panel), out, g->es, "%s packed",
-                    label(&g->nodes[n->in[1]])));
-    }
+        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight", label(n)));
+    if (n->op == ACR_OP_head_cross_entropy && n->live)
+        TRY(add_head(p, i));
+    if ((n->op == ACR_OP_linear || n->op == ACR_OP_head_cross_entropy) && n->live && p->opts.pack)
+        TRY(add_packed(p, i, k));
     for (int j = 0; j < n->inputs; j++) {
         const acr__node *in = &g->nodes[n->in[j]];
         if (!n->live || !collects(p, n, j))
             continue;
+        if (acr__plan_compact(p, n, j)) {
+            TRY(add_compact(p, i));
+            continue;
+        }
         TRY(add(p, &place->acc[j], ACR_KIND_GRADIENT, 1, in->cols, g->es, "%s.grad", label(in)));
         if (p->second)
             TRY(add(p, &place->acc2[j], ACR_KIND_GRADIENT, 1, in->cols, g->es, "%s.grad2", label(in)));
@@ -330,7 +397,9 @@ static acr_status add_params(acr_plan *p)
 /* What one member needs for any of the graph's steps. */
 static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
 {
-    size_t most = k->gemm_scratch;
+    size_t most = k->gemm_scratch, leaves = 2 * LEAF * p->g->es;
+    if (p->compact && leaves > most)
+        most = leaves; /* the close of a window puts leaves together there */
     for (int i = 0; i < p->g->node_count; i++) {
         const acr__node *n = &p->g->nodes[i];
         if (n->op != ACR_OP_attention || !n->live)
@@ -395,6 +464,20 @@ static void choose_stage(acr_plan *p)
     p->staged = p->stage_samples > micro;
 }
 
+/* How many rows of logits a head has at once. */
+static void choose_chunk(acr_plan *p)
+{
+    const acr_graph *g = p->g;
+    if (g->loss == ACR_NONE || g->nodes[g->loss].op != ACR_OP_head_cross_entropy)
+        return;
+    const acr__node *n = &g->nodes[g->loss];
+    int64_t staged = acr__plan_rows(p, n->domain, p->stage_samples), most = CHUNK_ROWS;
+    p->head_staged = p->staged && staged <= CHUNK_STAGED;
+    while (most > CHUNK_LEAST && most * acr__classes(g, n) > CHUNK_BYTES / (int64_t)g->es)
+        most /= 2;
+    p->chunk = p->head_staged ? staged : acr__min(most, acr__plan_rows(p, n->domain, p->opts.micro_batch));
+}
+
 static acr_status build(acr_plan *p)
 {
     acr_graph *g = p->g;
@@ -402,6 +485,7 @@ static acr_status build(acr_plan *p)
     p->slots = p->opts.optimizer == ACR_SGD ? p->opts.momentum != 0 : p->opts.optimizer ? 2 : 0;
     p->second = p->opts.max_window_rows > ACR_CHAIN_ROWS;
     choose_stage(p);
+    choose_chunk(p);
     p->places = acr__alloc(p->ctx, ((size_t)g->node_count + 1) * sizeof *p->places);
     p->param_places = acr__alloc(p->ctx, ((size_t)g->param_count + 1) * sizeof *p->param_places);
     if (!p->places || !p->param_places)
@@ -465,7 +549,8 @@ size_t acr_plan_kind_bytes(const acr_plan *p, acr_kind kind)
 const char *acr_kind_name(acr_kind kind)
 {
     static const char *const names[ACR_KIND_COUNT] = {"parameters", "gradient", "optimizer state", "activations",
-                                                      "staging",    "data",     "packed weights",  "scratch"};
+                                                      "staging",    "data",     "packed weights",  "scratch",
+                                                      "state"};
     return kind >= 0 && kind < ACR_KIND_COUNT ? names[kind] : "unknown";
 }
 

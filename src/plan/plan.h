@@ -22,6 +22,10 @@ enum { ACR_ALWAYS = INT32_MAX };
 typedef struct acr__place {
     int value, grad, aux, packed, packed_back, class_weight;
     int table; /* rope's; nodes that turn alike share one */
+    /* an embedding with a compact accumulator: for each entry the row of acc that it
+     * has in this window, or -1; for each row of the micro-batch its id's row, as host
+     * code finds it and as kernels read it */
+    int entries, host_slots, slots;
     int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
 } acr__place;
@@ -43,6 +47,9 @@ struct acr_plan {
     int64_t stage_samples;
     bool staged;   /* weight gradients are taken after several micro-batches */
     bool second;   /* second accumulators are planned */
+    int64_t chunk; /* rows of logits that a head works on at a time */
+    bool head_staged; /* they are rows of the stage */
+    bool compact;  /* some accumulator is */
     int slots;     /* optimizer state tensors a parameter */
 
     acr__buffer *buffers;
@@ -64,6 +71,9 @@ struct acr_plan {
 /* Gives every buffer an offset: always-live ones first, then the rest, larger
  * ones first, each as low as it fits. Returns the arena's size. */
 acr_status acr__place_buffers(acr_plan *p);
+/* Rows of a compact accumulator for input `slot` of the node; 0: it has one for each
+ * entry. Rule 4b: a token that does not occur in a window has no row. */
+int64_t acr__plan_compact(const acr_plan *p, const acr__node *n, int slot);
 /* Rows a buffer of that domain needs for `samples` samples. */
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples);
 

@@ -103,7 +103,7 @@ static void grows_as_said(void **state)
         for (int i = 0; i < g->node_count; i++) {
             const acr__node *n = &g->nodes[i];
             if (n->class_weight)
-                fixed += (size_t)acr__round_up(g->nodes[n->in[0]].cols * 4, 64);
+                fixed += (size_t)acr__round_up(acr__classes(g, n) * 4, 64);
             if (n->op == ACR_OP_rope && (!turned || n->rope.scaling != turned->rope.scaling)) {
                 turned = n;
                 fixed += (size_t)acr__round_up(n->rope.dim * ZOO_SEQUENCE * 4, 64);
