@@ -24,7 +24,6 @@ typedef struct job {
     int64_t window, first, n;
     int from, to; /* steps */
     acr_status status;
-    acr_status fetched[64]; /* by member */
 } job;
 
 void acr__team_run(acr_trainer *t, int64_t work, void (*fn)(void *arg, int index, int count), void *arg)
@@ -84,14 +83,14 @@ static void fetch(job *j, int index, int count)
     acr_trainer *t = j->t;
     int64_t first, last;
     acr__share(j->n, 1, index, count, &first, &last);
-    j->fetched[index] = ACR_OK;
+    t->fetched[index] = ACR_OK;
     if (first >= last)
         return;
     void *data[ACR_MAX_INPUTS];
     for (int i = 0; i < t->g->input_count; i++)
         data[i] = t->slot_data[i] ? (char *)t->slot_data[i] + first * t->slot_bytes[i] : NULL;
     acr_slots slots = {sizeof slots, data, t->slot_bytes, t->slot_offsets};
-    j->fetched[index] = j->source->get(j->source->user, j->window, j->first + first, last - first, &slots);
+    t->fetched[index] = j->source->get(j->source->user, j->window, j->first + first, last - first, &slots);
 }
 
 /* Rows of each domain, from the offsets just fetched. */
@@ -191,7 +190,7 @@ static acr_status accept(job *j, int members)
 {
     acr_trainer *t = j->t;
     for (int i = 0; i < members; i++)
-        TRY(j->fetched[i]);
+        TRY(t->fetched[i]);
     TRY(count_rows(t, j->n));
     TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data, t->run.offsets + 2));
     if (j->mode == ACR_TRAIN || j->mode == ACR_FORWARD_ONLY) {
@@ -280,7 +279,7 @@ static void member(void *arg, int index, int count)
         int64_t bytes = 0;
         for (int i = 0; i < t->g->input_count; i++)
             bytes += t->slot_data[i] ? t->slot_bytes[i] : 0;
-        bool all = count > 1 && count <= 64 && j->source->parallel && t->g->domain_count == 2 &&
+        bool all = count > 1 && count <= ACR_MAX_FETCHERS && j->source->parallel && t->g->domain_count == 2 &&
                    j->n >= 2 * count && j->n * bytes >= acr__min(t->ctx->serial_work, FETCH_BYTES);
         if (all || index == 0)
             fetch(j, all ? index : 0, all ? count : 1);

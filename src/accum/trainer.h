@@ -46,6 +46,9 @@ typedef struct acr__trained {
     int64_t cols;   /* of a row of the parameter */
 } acr__trained;
 
+/* In a larger team one member fetches for all. */
+enum { ACR_MAX_INPUTS = 64, ACR_MAX_FETCHERS = 64 };
+
 struct acr_trainer {
     acr_context *ctx;
     acr_plan *plan;
@@ -76,12 +79,12 @@ struct acr_trainer {
     acr__sum loss, weight;
 
     /* what the slots of a source are made of; filled per call */
-    void *slot_data[64];
-    int64_t slot_bytes[64];
+    void *slot_data[ACR_MAX_INPUTS];
+    int64_t slot_bytes[ACR_MAX_INPUTS];
     int32_t *slot_offsets[ACR_MAX_DOMAINS];
     int32_t *offset_memory; /* ragged domains x (micro_batch + 1) */
+    acr_status fetched[ACR_MAX_FETCHERS]; /* by member */
 };
-enum { ACR_MAX_INPUTS = 64 };
 
 /* What the train loop needs to know of a trainer. */
 acr_context *acr__trainer_context(const acr_trainer *t);

@@ -34,12 +34,14 @@ enum { OWN_ROWS = 24, PIECE_ROWS = 28, LEAST_PIECES = 8, PIECE_ENTRIES = 256 };
 static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket kind, int64_t m, int64_t n,
                      enum acr__split split, int index, int count)
 {
+    if (count == 1)
+        return (sharing){.m = m, .n = n, .total = n, .owned = n, .count = 1};
     int64_t panel = run->k->panel;
     bool samples = split == ACR_SPLIT_SAMPLES;
     int64_t per_n = acr__round_up((n + panel - 1) / panel, count) / count * panel, per_m = (m + count - 1) / count;
     bool worse = per_m * n * 26 < per_n * m * 25; /* columns would be shared more than 4% worse */
     sharing s = {.m = m, .n = n, .index = index, .count = count, .turn = run->turn,
-                 .ticket = count > 1 ? e->tickets + kind : NULL};
+                 .ticket = e->tickets + kind};
     s.rows = (samples && per_m >= OWN_ROWS) || (worse && (per_m >= 12 || n <= panel));
     s.unit = s.rows ? PIECE_ROWS : panel;
     if (split == ACR_SPLIT_ENTRY_ROWS || split == ACR_SPLIT_ENTRY_COLUMNS) {
@@ -49,7 +51,7 @@ static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket k
     s.total = s.rows ? m : n;
     int64_t pieces = (s.total + s.unit - 1) / s.unit;
     bool by_weights = samples && !s.rows;
-    s.owned = count > 1 && pieces >= LEAST_PIECES && !by_weights ? (pieces - pieces / 4) * s.unit : s.total;
+    s.owned = pieces >= LEAST_PIECES && !by_weights ? (pieces - pieces / 4) * s.unit : s.total;
     return s;
 }
 
