@@ -29,13 +29,14 @@ const char *acr__json_shown(const json_t *value, char out[ACR__JSON_SHOWN])
 }
 
 /* Runs over the bytes once, knowing of strings and brackets only. */
-static acr_status scan(acr_context *ctx, const char *path, const char *what, const char *json, size_t n)
+acr_status acr__json_scan(acr_context *ctx, const char *path, const char *what, const char *text, size_t n,
+                          int64_t values)
 {
     int depth = 0;
-    size_t values = 1;
+    int64_t met = 1;
     bool in_string = false;
     for (size_t i = 0; i < n; i++) {
-        char c = json[i];
+        char c = text[i];
         if (in_string) {
             if (c == '\\')
                 i++;
@@ -48,7 +49,7 @@ static acr_status scan(acr_context *ctx, const char *path, const char *what, con
         } else if (c == '}' || c == ']') {
             depth--;
         } else if (c == ',' || c == ':') {
-            FAIL_IF(++values > VALUES_MAX, ctx, ACR_E_DATA, "%s: %s has more than %d values", path, what, VALUES_MAX);
+            FAIL_IF(++met > values, ctx, ACR_E_DATA, "%s: %s has more than %lld values", path, what, (long long)values);
         }
     }
     return ACR_OK;
@@ -59,7 +60,7 @@ acr_status acr__json_parse(acr_context *ctx, const char *path, const char *what,
 {
     char shown[ACR__JSON_SHOWN];
     json_error_t error;
-    TRY(scan(ctx, path, what, text, n));
+    TRY(acr__json_scan(ctx, path, what, text, n, VALUES_MAX));
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     FAIL_IF(!root && json_error_code(&error) == json_error_out_of_memory, ctx, ACR_E_NO_MEMORY,
             "%s: no memory for JSON of %zu bytes", path, n);

@@ -10,8 +10,11 @@
 
 #include <jansson.h>
 
-/* The object in text; ACR_E_DATA if it is no object. `what` names it in
- * sentences: "the header". Free with json_decref. */
+/* What is scanned: at most `values` values. `what` names the text in sentences:
+ * "the header". */
+acr_status acr__json_scan(acr_context *ctx, const char *path, const char *what, const char *text, size_t n,
+                          int64_t values);
+/* The object in text; ACR_E_DATA if it is no object. Free with json_decref. */
 acr_status acr__json_parse(acr_context *ctx, const char *path, const char *what, const char *text, size_t n,
                            json_t **out);
 /* The object a file of at most `limit` bytes holds. */
