@@ -389,7 +389,8 @@ acr_status acr_plan_create(acr_plan **out, acr_graph *g, const acr_plan_opts *op
     acr_plan_opts defaults = ACR_PLAN_OPTS_INIT;
     p->ctx = g->ctx;
     p->g = g;
-    p->opts = opts ? *opts : defaults;
+    p->opts = defaults;
+    acr__opts_take(&p->opts, opts);
     acr_status status = build(p);
     if (status != ACR_OK)
         acr_plan_destroy(p);
