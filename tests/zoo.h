@@ -117,6 +117,22 @@ static void zoo_mae(acr_graph *g)
     zoo_loss(g, h, acr_mae(g, h, y, ACR_NONE));
 }
 
+/* A vocabulary's head, tied to the embedding. Labels are among the first ZOO_CLASSES. */
+static void zoo_head(acr_graph *g)
+{
+    static const float class_weight[37] = {1, 0.5f, 2, 1.25f, 0.75f};
+    acr_domain token = acr_domain_create(g, "token", ZOO_MAX_ROWS);
+    int64_t one = 1;
+    acr_node ids = acr_input_in(g, token, "id", ACR_I32, 1, &one), y = acr_input_in(g, token, "y", ACR_I32, 1, &one);
+    acr_node w = acr_input_in(g, token, "w", ACR_F32, 1, &one);
+    acr_node table = acr_param(g, "wte", 2, (int64_t[]){37, 10}, 10, 0);
+    acr_node h = acr_rms_norm(g, acr_silu(g, acr_linear(g, acr_embedding_shared(g, ids, table), 10, "fc")), 1e-5f, "rms");
+    acr_ce_opts ce = ACR_CE_OPTS_INIT;
+    ce.label_smoothing = 0.1f;
+    ce.class_weight = class_weight;
+    zoo_loss(g, h, acr_head_cross_entropy(g, h, table, y, w, &ce));
+}
+
 /* ids, targets and positions of samples of up to ZOO_SEQUENCE tokens */
 typedef struct zoo_text {
     acr_node ids, y, position;
@@ -222,7 +238,7 @@ static const zoo_case zoo[] = {
     {"classifier", zoo_classifier}, {"activations", zoo_activations}, {"residual", zoo_residual},
     {"dropout", zoo_dropout},       {"tied", zoo_tied},               {"ragged", zoo_ragged},
     {"soft", zoo_soft},             {"mae", zoo_mae},                 {"gpt", zoo_gpt},
-    {"llama", zoo_llama},           {"shared keys", zoo_shared_keys},
+    {"llama", zoo_llama},           {"shared keys", zoo_shared_keys}, {"head", zoo_head},
 };
 enum { ZOO_COUNT = sizeof zoo / sizeof *zoo };
 

@@ -98,6 +98,7 @@ void acr_graph_destroy(acr_graph *g)
     acr__free(ctx, g->params);
     acr__free(ctx, g->uses);
     acr__free(ctx, g->outputs);
+    acr__free(ctx, g->blocks);
     acr__free(ctx, g);
 }
 
@@ -486,12 +487,19 @@ acr_node acr_embedding(acr_graph *g, acr_node ids, int64_t count, int64_t dim, c
     return acr_embedding_shared(g, ids, weight);
 }
 
+/* An input of one column. */
+static bool is_input(const acr_graph *g, acr_node x, acr_domain domain, acr_dtype dtype)
+{
+    if (x < 0 || x >= g->node_count)
+        return false;
+    const acr__node *n = &g->nodes[x];
+    return n->op == ACR_OP_input && n->cols == 1 && n->dtype == dtype && n->domain == domain;
+}
+
 /* Whether `position` is an int32 input of one column in that domain; sticks if not. */
 static bool is_position(acr_graph *g, const char *op, acr_node position, acr_domain domain)
 {
-    bool right = position >= 0 && position < g->node_count && g->nodes[position].op == ACR_OP_input &&
-                 g->nodes[position].dtype == ACR_I32 && g->nodes[position].cols == 1 &&
-                 g->nodes[position].domain == domain;
+    bool right = is_input(g, position, domain, ACR_I32);
     if (!right)
         stick(g, ACR_E_SHAPE, "%s: the position must be an int32 input of one column in the domain of its rows", op);
     return right;
@@ -602,9 +610,7 @@ static acr__node *append_loss(acr_graph *g, enum acr__op op, acr_node prediction
                      (long long)p->cols, t->name, (long long)t->cols, t->dtype == ACR_I32 ? "int32" : "float",
                      op == ACR_OP_cross_entropy ? "int32 labels [1] or probabilities of the same width are wanted, of two classes or more"
                                                 : "floats of the same width are wanted"), NULL;
-    if (weight != ACR_NONE &&
-        (weight < 0 || weight >= g->node_count || g->nodes[weight].op != ACR_OP_input || g->nodes[weight].cols != 1 ||
-         g->nodes[weight].dtype != ACR_F32 || g->nodes[weight].domain != p->domain))
+    if (weight != ACR_NONE && !is_input(g, weight, p->domain, ACR_F32))
         return stick(g, ACR_E_SHAPE, "%s: the weight must be a float input of one column in the prediction's domain", name), NULL;
     int64_t one = 1;
     return append_op(g, op, NULL, p->domain, 1, &one, weight == ACR_NONE ? 2 : 3,
@@ -636,32 +642,75 @@ acr_node acr_bce_with_logits(acr_graph *g, acr_node logits, acr_node target, acr
     return id_of(g, append_loss(g, ACR_OP_bce_with_logits, logits, target, weight));
 }
 
-acr_node acr_cross_entropy(acr_graph *g, acr_node logits, acr_node target, acr_node weight, const acr_ce_opts *opts)
+/* A cross-entropy's options, over so many classes. */
+static acr_node ce_options(acr_graph *g, acr__node *n, const acr_ce_opts *opts, int64_t classes)
 {
+    const char *name = acr__ops[n->op].name;
     acr_ce_opts o = ACR_CE_OPTS_INIT;
     if (opts)
         o = *opts;
-    if (g->status == ACR_OK && !(o.label_smoothing >= 0 && o.label_smoothing <= 1))
-        return stick(g, ACR_E_ARGUMENT, "cross_entropy: label_smoothing is %g, from 0 to 1 is allowed", (double)o.label_smoothing);
-    acr__node *n = append_loss(g, ACR_OP_cross_entropy, logits, target, weight);
-    if (!n)
-        return ACR_NONE;
+    if (!(o.label_smoothing >= 0 && o.label_smoothing <= 1))
+        return stick(g, ACR_E_ARGUMENT, "%s: label_smoothing is %g, from 0 to 1 is allowed", name, (double)o.label_smoothing);
     n->smoothing = o.label_smoothing;
     n->ignore_index = o.ignore_index;
-    if (o.class_weight) {
-        int64_t classes = g->nodes[logits].cols;
-        n->class_weight = acr__alloc(g->ctx, (size_t)classes * sizeof *n->class_weight);
-        if (!n->class_weight)
-            return stick_memory(g);
-        for (int64_t i = 0; i < classes; i++) {
-            if (!(o.class_weight[i] >= 0 && o.class_weight[i] < 1e30f))
-                return stick(g, ACR_E_ARGUMENT, "cross_entropy: class_weight[%lld] is %g, it must be 0 or more",
-                             (long long)i, (double)o.class_weight[i]);
-            n->class_weight[i] = o.class_weight[i];
-        }
+    if (!o.class_weight)
+        return id_of(g, n);
+    n->class_weight = acr__alloc(g->ctx, (size_t)classes * sizeof *n->class_weight);
+    if (!n->class_weight)
+        return stick_memory(g);
+    for (int64_t i = 0; i < classes; i++) {
+        if (!(o.class_weight[i] >= 0 && o.class_weight[i] < 1e30f))
+            return stick(g, ACR_E_ARGUMENT, "%s: class_weight[%lld] is %g, it must be 0 or more", name, (long long)i,
+                         (double)o.class_weight[i]);
+        n->class_weight[i] = o.class_weight[i];
     }
     return id_of(g, n);
 }
+
+acr_node acr_cross_entropy(acr_graph *g, acr_node logits, acr_node target, acr_node weight, const acr_ce_opts *opts)
+{
+    acr__node *n = append_loss(g, ACR_OP_cross_entropy, logits, target, weight);
+    return n ? ce_options(g, n, opts, g->nodes[logits].cols) : ACR_NONE;
+}
+
+acr_node acr_head_cross_entropy(acr_graph *g, acr_node x, acr_node weight, acr_node target, acr_node row_weight,
+                                const acr_ce_opts *opts)
+{
+    const char *name = acr__ops[ACR_OP_head_cross_entropy].name;
+    const acr__node *v = value(g, name, x), *w = v ? parameter(g, name, weight, 1, v->cols) : NULL;
+    if (!w)
+        return ACR_NONE;
+    acr_domain domain = v->domain;
+    int64_t classes = w->shape[0];
+    if (v->ndim != 1 || classes < 2)
+        return stick(g, ACR_E_SHAPE, "%s: rows of %d dimensions against %lld classes; rows of one dimension and two "
+                     "classes or more are wanted", name, v->ndim, (long long)classes);
+    if (!is_input(g, target, domain, ACR_I32))
+        return stick(g, ACR_E_SHAPE, "%s: the target must be an int32 input of one column in x's domain", name);
+    if (row_weight != ACR_NONE && !is_input(g, row_weight, domain, ACR_F32))
+        return stick(g, ACR_E_SHAPE, "%s: the weight must be a float input of one column in x's domain", name);
+    acr__node *n = append_op(g, ACR_OP_head_cross_entropy, NULL, domain, 1, (int64_t[]){1},
+                             row_weight == ACR_NONE ? 3 : 4, (acr_node[]){x, weight, target, row_weight});
+    return n ? ce_options(g, n, opts, classes) : ACR_NONE;
+}
+
+void acr_block_end(acr_graph *g, acr_node x)
+{
+    if (!may_add(g, "acr_block_end", "block") || !value(g, "acr_block_end", x))
+        return;
+    acr_node first = g->block_count ? g->blocks[g->block_count - 1].end : 0;
+    if (x < first) {
+        stick(g, ACR_E_ARGUMENT, "acr_block_end: node %d lies before the block, which begins with node %d", (int)x, (int)first);
+        return;
+    }
+    if (acr__grow(g->ctx, &g->blocks, &g->block_capacity, g->block_count, sizeof *g->blocks) != ACR_OK) {
+        stick_memory(g);
+        return;
+    }
+    g->blocks[g->block_count++] = (acr__block){g->node_count, x};
+}
+
+int acr_block_count(const acr_graph *g) { return g->block_count; }
 
 void acr_output(acr_graph *g, const char *name, acr_node x)
 {

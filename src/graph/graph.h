@@ -51,7 +51,7 @@ typedef struct acr__node {
     acr_rope_opts rope;
     int64_t heads, kv_heads, dim; /* attention */
     float dropout;     /* attention */
-    float smoothing;   /* cross_entropy */
+    float smoothing;   /* cross_entropy, head_cross_entropy */
     int32_t ignore_index;
     float *class_weight; /* [cols of the logits] or NULL */
     uint32_t hash;     /* of the name: the random counter's op */
@@ -82,6 +82,11 @@ typedef struct acr__param {
     int uses, first_use; /* into acr_graph.uses, in graph order */
 } acr__param;
 
+/* Nodes from the end of the block before to `end`; `out` is all that leaves it. */
+typedef struct acr__block {
+    acr_node end, out;
+} acr__block;
+
 typedef struct acr__domain_info {
     char *name;
     int64_t max_rows; /* a sample's */
@@ -109,6 +114,8 @@ struct acr_graph {
     } *outputs;
     int output_count, output_capacity;
     acr_node loss;
+    acr__block *blocks;
+    int block_count, block_capacity;
 
     bool finished;
     acr_status status; /* the first failure of a building call */
@@ -119,6 +126,23 @@ struct acr_graph {
 acr_status acr__grow(acr_context *ctx, void *array, int *capacity, int count, size_t size);
 /* '*' any run, '?' any one character. */
 bool acr__glob(const char *pattern, const char *text);
+/* Labels (int32) that a loss takes: which input holds them, and how many classes. */
+static inline bool acr__is_entropy(const acr__node *n)
+{
+    return n->op == ACR_OP_cross_entropy || n->op == ACR_OP_head_cross_entropy;
+}
+static inline int acr__target_slot(const acr__node *n) { return n->op == ACR_OP_head_cross_entropy ? 2 : 1; }
+static inline int64_t acr__classes(const acr_graph *g, const acr__node *n)
+{
+    return n->op == ACR_OP_head_cross_entropy ? g->nodes[n->in[1]].shape[0] : g->nodes[n->in[0]].cols;
+}
+static inline bool acr__is_block_end(const acr_graph *g, acr_node i)
+{
+    for (int b = 0; b < g->block_count; b++)
+        if (g->blocks[b].out == i)
+            return true;
+    return false;
+}
 static inline bool acr__is_loss(const acr__node *n) { return acr__ops[n->op].domain == ACR_OP_LOSS; }
 /* Whether the node draws random numbers, keyed by its name. */
 static inline bool acr__is_random(const acr__node *n)

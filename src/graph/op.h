@@ -68,6 +68,32 @@ static inline int64_t acr__take(_Atomic uint64_t *ticket, uint64_t turn)
     return (int64_t)mine;
 }
 
+/* How the team shares a product's output. */
+enum acr__split {
+    ACR_SPLIT_SAMPLES,       /* the rows are samples: members own rows, where there are enough */
+    ACR_SPLIT_FEATURES,      /* columns, unless they divide badly */
+    ACR_SPLIT_ENTRY_ROWS,    /* the rows are many, of a vocabulary: rows */
+    ACR_SPLIT_ENTRY_COLUMNS, /* the columns are */
+};
+/* C of `g`, over the whole team. A ticket serves one product a call of the team,
+ * unless one member clears it between two products, with a barrier on either side. */
+void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g,
+                   enum acr__split split, int index, int count);
+void acr__ticket_clear(const acr__exec *e, enum acr__ticket kind);
+
+/* Rows of dY and X in sample order, the first at row `at` of the window. */
+typedef struct acr__rows {
+    const char *dy;
+    int64_t ld_dy;
+    const char *x;
+    int64_t ld_x, count, at;
+} acr__rows;
+/* dW[o][i] += the sum over the rows, in order, of dY[r][o] X[r][i], for the weight
+ * in[1] of `out` rows. A chain that reaches ACR_CHAIN_ROWS rows of the window is
+ * spilled and begins again at 0. */
+void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__rows *rows, int64_t out,
+                          enum acr__split split, int index, int count);
+
 /* din[slot] (+)= dout: nothing to do where they share memory. */
 void acr__pass_gradient(const acr__run *run, const acr__exec *e, int slot, int index, int count);
 
@@ -90,8 +116,10 @@ STEP(rope)
 STEP(attention)
 STEP(embedding)
 STEP(loss)
+STEP(head)
 #undef STEP
 void acr__linear_gradient(const acr__run *, const acr__exec *, int, int);
 void acr__bias_gradient(const acr__run *, const acr__exec *, int, int);
+void acr__head_gradient(const acr__run *, const acr__exec *, int, int);
 
 #endif

@@ -93,6 +93,15 @@ void acr__embedding_forward(const acr__run *run, const acr__exec *e, int index, 
                    acr__part_at(run, &e->out, e->domain, &p), e->out.ld);
 }
 
+/* A compact accumulator has a row per token that occurred; its rows were cleared
+ * when they were given out, and windows with one are shorter than a chain. */
+static void compact_backward(const acr__run *run, const acr__exec *e, int64_t first, int64_t last)
+{
+    acr__part p = {0, run->rows[e->domain], first, last - first};
+    run->k->scatter_add(p.rows, p.cols, e->slots, acr__part_at(run, &e->dout, e->domain, &p), e->dout.ld,
+                        (char *)e->acc[1] + first * (int64_t)run->es, e->node->cols);
+}
+
 /* Members own columns of the table, each goes through all rows in order. */
 void acr__embedding_backward(const acr__run *run, const acr__exec *e, int index, int count)
 {
@@ -100,6 +109,10 @@ void acr__embedding_backward(const acr__run *run, const acr__exec *e, int index,
     acr__share(cols, 16, index, count, &first, &last);
     if (!e->acc[1] || first >= last)
         return;
+    if (e->slots) {
+        compact_backward(run, e, first, last);
+        return;
+    }
     int64_t entries = e->in_cols[1] / cols, es = (int64_t)run->es;
     for (chain c = chain_begin(run, e); c.rows > 0;) {
         int64_t n = acr__min(c.rows, ACR_CHAIN_ROWS - c.at % ACR_CHAIN_ROWS);

@@ -33,6 +33,7 @@
 #define STEPS_huber STEPS_mse
 #define STEPS_cross_entropy STEPS_mse
 #define STEPS_bce_with_logits STEPS_mse
+#define STEPS_head_cross_entropy acr__head_forward, acr__head_backward, acr__head_gradient
 
 const acr__op_info acr__ops[ACR_OP_COUNT] = {
 #define OP(op_name, meets, saved, inplace, inplace_back, x0, x1, late) \
