@@ -39,7 +39,7 @@ static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_
     vsnprintf(b->name, sizeof b->name, format, args);
     va_end(args);
     b->kind = kind;
-    b->ld = acr__leading(cols);
+    b->ld = acr__leading(kind, rows, cols);
     b->last = ACR_ALWAYS;
     b->again_first = ACR_ALWAYS;
     b->again_last = -1;
