@@ -43,7 +43,10 @@ static void check_entries(const acr_plan *p, const char *name)
         largest_end = a.offset + a.bytes > largest_end ? a.offset + a.bytes : largest_end;
         for (int j = 0; j < i; j++) {
             assert_int_equal(acr_plan_entry_get(p, j, &b), ACR_OK);
-            bool at_once = a.first <= b.last && b.first <= a.last;
+            bool at_once = (a.first <= b.last && b.first <= a.last) ||
+                           (a.again_first <= b.last && b.first <= a.again_last) ||
+                           (a.first <= b.again_last && b.again_first <= a.last) ||
+                           (b.again_last >= 0 && a.again_first <= b.again_last && b.again_first <= a.again_last);
             if (at_once && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes)
                 fail_msg("%s: '%s' and '%s' live at once and overlap", name, a.name, b.name);
         }
@@ -98,10 +101,17 @@ static void grows_as_said(void **state)
         size_t padded = 0;
         for (int i = 0; i < acr_param_count(g); i++)
             padded += (size_t)acr__round_up(acr_param_elements(g, i) * 4, 64);
-        size_t fixed = 0; /* class weights: they lie beside the parameters, and nothing trains them */
-        for (int i = 0; i < g->node_count; i++)
-            if (g->nodes[i].class_weight)
-                fixed += (size_t)acr__round_up(g->nodes[g->nodes[i].in[0]].cols * 4, 64);
+        size_t fixed = 0; /* class weights and a table for each way to turn: nothing trains what lies beside parameters */
+        const acr__node *turned = NULL;
+        for (int i = 0; i < g->node_count; i++) {
+            const acr__node *n = &g->nodes[i];
+            if (n->class_weight)
+                fixed += (size_t)acr__round_up(acr__classes(g, n) * 4, 64);
+            if (n->op == ACR_OP_rope && (!turned || n->rope.scaling != turned->rope.scaling)) {
+                turned = n;
+                fixed += (size_t)acr__round_up(n->rope.dim * ZOO_SEQUENCE * 4, 64);
+            }
+        }
         static const int slots[] = {0, 1, 2, 2};
         size_t last = 0;
         for (int64_t micro = 8; micro <= 64; micro *= 2) {
@@ -389,9 +399,46 @@ static void outputs_are_kept(void **state)
     zoo_stop(&r);
 }
 
+/* A caller that was compiled against an earlier header: what lies behind its shorter
+ * struct is not an option. */
+static void shorter_options(void **state)
+{
+    (void)state;
+    acr_context *ctx = NULL;
+    assert_int_equal(acr_context_create(&ctx, NULL), ACR_OK);
+    acr_graph_opts go = ACR_GRAPH_OPTS_INIT;
+    go.size = offsetof(acr_graph_opts, reference);
+    go.seed = 7;
+    go.reference = 1;
+    acr_graph *g = acr_graph_create(ctx, &go);
+    assert_non_null(g);
+    assert_int_equal(g->seed, 7);
+    assert_false(g->reference);
+    acr_node x = acr_input(g, "x", ACR_F32, 1, (int64_t[]){3});
+    acr_output(g, "y", acr_linear(g, x, 2, "a"));
+    ZOO_OK(ctx, acr_graph_finish(g));
+    acr_plan_opts po = plan_opts(4, 0, 0, ACR_SGD);
+    po.size = offsetof(acr_plan_opts, cache_rows);
+    po.cache_rows = -99;
+    acr_plan *p = plan_of(g, po);
+    assert_int_equal(p->opts.cache_rows, 0);
+    acr_trainer_opts to = ACR_TRAINER_OPTS_INIT;
+    to.size = offsetof(acr_trainer_opts, max_skipped);
+    to.learning_rate = 0.5;
+    to.max_skipped = 77;
+    acr_trainer *t = NULL;
+    ZOO_OK(ctx, acr_trainer_create(&t, p, &to));
+    assert_true(t->opts.learning_rate == 0.5 && t->opts.max_skipped == 10);
+    acr_trainer_destroy(t);
+    acr_plan_destroy(p);
+    acr_graph_destroy(g);
+    acr_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shorter_options),
         cmocka_unit_test(nothing_overlaps),
         cmocka_unit_test(grows_as_said),
         cmocka_unit_test(steps_and_names),
