@@ -9,6 +9,7 @@
 #include "accum/trainer.h"
 #include "base/context.h"
 #include "base/fpenv.h"
+#include <stdatomic.h>
 #include <string.h>
 
 /* Rows fetched by one member take a microsecond each; so many bytes of them are
@@ -214,7 +215,8 @@ static void run_step(const acr_trainer *t, const acr__step *s, int index, int co
 {
     const acr__exec *e = &t->execs[s->node];
     const acr__op_info *op = &acr__ops[e->node->op];
-    acr__step_fn *fn = s->phase == ACR_FORWARD ? op->forward : s->phase == ACR_BACKWARD ? op->backward : op->gradient;
+    bool forward = s->phase == ACR_FORWARD || s->phase == ACR_AGAIN;
+    acr__step_fn *fn = forward ? op->forward : s->phase == ACR_BACKWARD ? op->backward : op->gradient;
     fn(&t->run, e, index, count);
 }
 
@@ -241,6 +243,15 @@ static bool by_micro_batch(const job *j)
     return j->mode == ACR_TRAIN && j->t->opts.reduction >= ACR_MEAN_OF_MICRO_BATCHES;
 }
 
+/* The forward's pieces were all taken in this turn; what is computed again has them anew. */
+static void clear_tickets(const acr_trainer *t)
+{
+    const acr_plan *p = t->plan;
+    for (int i = p->forward_count; i < p->step_count; i++)
+        if (p->steps[i].phase == ACR_AGAIN)
+            atomic_store_explicit(&t->execs[p->steps[i].node].tickets[ACR_TICKET_FORWARD], 0, memory_order_relaxed);
+}
+
 static void run_steps(const job *j, int index, int count)
 {
     acr_trainer *t = j->t;
@@ -249,6 +260,13 @@ static void run_steps(const job *j, int index, int count)
         const acr__step *s = &t->plan->steps[i];
         const acr__exec *e = &t->execs[s->node];
         bool loss = s->node == t->g->loss;
+        if (i == t->plan->forward_count && t->plan->opts.recompute) {
+            if (index == 0)
+                clear_tickets(t);
+            pending = true;
+        }
+        if (t->watch && index == 0 && count == 1)
+            t->watch(t, i);
         if (j->mode == ACR_PREDICT && !t->for_output[s->node])
             continue;
         if (loss && by_micro_batch(j)) {

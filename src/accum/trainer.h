@@ -71,6 +71,8 @@ struct acr_trainer {
     int64_t work; /* multiply-adds a sample, forward and back, about */
     bool packed_valid;
 
+    void (*watch)(acr_trainer *t, int step); /* tests: called before each step of a team of one */
+
     acr__run run;
     acr_clock clock;
     bool open, awaiting; /* awaiting: forward was called, backward is due */

@@ -98,6 +98,7 @@ void acr_graph_destroy(acr_graph *g)
     acr__free(ctx, g->params);
     acr__free(ctx, g->uses);
     acr__free(ctx, g->outputs);
+    acr__free(ctx, g->blocks);
     acr__free(ctx, g);
 }
 
@@ -692,6 +693,24 @@ acr_node acr_head_cross_entropy(acr_graph *g, acr_node x, acr_node weight, acr_n
                              row_weight == ACR_NONE ? 3 : 4, (acr_node[]){x, weight, target, row_weight});
     return n ? ce_options(g, n, opts, classes) : ACR_NONE;
 }
+
+void acr_block_end(acr_graph *g, acr_node x)
+{
+    if (!may_add(g, "acr_block_end", "block") || !value(g, "acr_block_end", x))
+        return;
+    acr_node first = g->block_count ? g->blocks[g->block_count - 1].end : 0;
+    if (x < first) {
+        stick(g, ACR_E_ARGUMENT, "acr_block_end: node %d lies before the block, which begins with node %d", (int)x, (int)first);
+        return;
+    }
+    if (acr__grow(g->ctx, &g->blocks, &g->block_capacity, g->block_count, sizeof *g->blocks) != ACR_OK) {
+        stick_memory(g);
+        return;
+    }
+    g->blocks[g->block_count++] = (acr__block){g->node_count, x};
+}
+
+int acr_block_count(const acr_graph *g) { return g->block_count; }
 
 void acr_output(acr_graph *g, const char *name, acr_node x)
 {

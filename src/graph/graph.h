@@ -82,6 +82,11 @@ typedef struct acr__param {
     int uses, first_use; /* into acr_graph.uses, in graph order */
 } acr__param;
 
+/* Nodes from the end of the block before to `end`; `out` is all that leaves it. */
+typedef struct acr__block {
+    acr_node end, out;
+} acr__block;
+
 typedef struct acr__domain_info {
     char *name;
     int64_t max_rows; /* a sample's */
@@ -109,6 +114,8 @@ struct acr_graph {
     } *outputs;
     int output_count, output_capacity;
     acr_node loss;
+    acr__block *blocks;
+    int block_count, block_capacity;
 
     bool finished;
     acr_status status; /* the first failure of a building call */
@@ -128,6 +135,13 @@ static inline int acr__target_slot(const acr__node *n) { return n->op == ACR_OP_
 static inline int64_t acr__classes(const acr_graph *g, const acr__node *n)
 {
     return n->op == ACR_OP_head_cross_entropy ? g->nodes[n->in[1]].shape[0] : g->nodes[n->in[0]].cols;
+}
+static inline bool acr__is_block_end(const acr_graph *g, acr_node i)
+{
+    for (int b = 0; b < g->block_count; b++)
+        if (g->blocks[b].out == i)
+            return true;
+    return false;
 }
 static inline bool acr__is_loss(const acr__node *n) { return acr__ops[n->op].domain == ACR_OP_LOSS; }
 /* Whether the node draws random numbers, keyed by its name. */

@@ -165,7 +165,7 @@ typedef struct acr_kernels {
     void (*softmax_back)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *y, int64_t ldy, void *dx, int64_t lddx, bool add);
     void (*loss)(const acr_loss_args *a);
 
-    /* y = silu(gate) * up; back, t = dy*up: dgate (+)= t * silu'(gate), dup (+)=
+    /* y = silu(gate) * up, in place; back, t = dy*up: dgate (+)= t * silu'(gate), dup (+)=
      * dy * silu(gate); either may be NULL, and dgate may be dy. */
     void (*silu_mul)(int64_t rows, int64_t cols, const void *gate, int64_t ldg, const void *up, int64_t ldu, void *y, int64_t ldy);
     void (*silu_mul_back)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *gate, int64_t ldg, const void *up, int64_t ldu, void *dgate, int64_t lddg, bool add_gate, void *dup, int64_t lddu, bool add_up);

@@ -62,6 +62,7 @@ void acr__gpt2_build(acr_graph *g, const acr__lm *lm, acr__lm_io *io)
         h = acr_layer_norm(g, x, eps, acr__lm_name(name, at, i, "ln_2"));
         h = mlp(g, lm, h, i, residual);
         x = acr_add(g, h, x);
+        acr_block_end(g, x);
     }
     io->hidden = acr_layer_norm(g, x, eps, "transformer.ln_f");
     io->head = lm->tied ? wte : acr_param_normal(g, "lm_head.weight", 2, (int64_t[]){lm->vocab, lm->width}, std);

@@ -63,6 +63,7 @@ void acr__llama_build(acr_graph *g, const acr__lm *lm, acr__lm_io *io)
         h = acr_rms_norm(g, x, eps, acr__lm_name(name, at, i, "post_attention_layernorm"));
         h = mlp(g, lm, h, i);
         x = acr_add(g, h, x);
+        acr_block_end(g, x);
     }
     io->hidden = acr_rms_norm(g, x, eps, "model.norm");
     io->head = lm->tied ? table : acr_param_normal(g, "lm_head.weight", 2, (int64_t[]){lm->vocab, lm->width}, std);

@@ -1,4 +1,4 @@
-/* plan.c: from a finished graph to buffers, lifetimes and the order of steps.
+/* plan.c: from a finished graph to buffers.
  *
  *     arena:  [ parameters | accumulators | optimizer | packed | staging | scratch ]
  *             [ activations and their gradients: share by lifetime                 ]
@@ -6,7 +6,9 @@
  * Two modes. Where a micro-batch is large enough, each weight gradient is taken
  * right behind its layer's backward step (immediate). Where it is small, the
  * rows of X and dY are staged and the products run once over many micro-batches:
- * the same chain in the same order, so the mode never shows in the bits. */
+ * the same chain in the same order, so the mode never shows in the bits.
+ *
+ * The order of steps and what lives when is steps.c's, offsets are place.c's. */
 #include "plan/plan.h"
 #include "base/context.h"
 #include <stdio.h>
@@ -39,82 +41,12 @@ static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_
     b->kind = kind;
     b->ld = acr__leading(cols);
     b->last = ACR_ALWAYS;
+    b->again_first = ACR_ALWAYS;
+    b->again_last = -1;
     FAIL_IF(!acr__mul((size_t)rows, (size_t)b->ld, &b->bytes) || !acr__mul(b->bytes, element, &b->bytes), p->ctx,
             ACR_E_LIMIT, "'%s' of %lld x %lld elements is larger than this machine can address", b->name,
             (long long)rows, (long long)cols);
     *out = p->buffer_count++;
-    return ACR_OK;
-}
-
-static bool is_value(const acr__node *n) { return n->live && n->op != ACR_OP_param && !acr__is_loss(n); }
-
-/* Whether this use of a parameter collects a gradient. */
-static bool collects(const acr_plan *p, const acr__node *n, int slot)
-{
-    const acr__node *in = &p->g->nodes[n->in[slot]];
-    return p->opts.optimizer && n->needs_grad && in->op == ACR_OP_param && in->needs_grad;
-}
-
-static bool collects_any(const acr_plan *p, const acr__node *n)
-{
-    for (int j = 0; j < n->inputs; j++)
-        if (collects(p, n, j))
-            return true;
-    return false;
-}
-
-static bool deferred(const acr_plan *p, const acr__node *n)
-{
-    if (n->op == ACR_OP_head_cross_entropy && !p->head_staged)
-        return false; /* taken within its forward */
-    return acr__ops[n->op].deferred && collects_any(p, n);
-}
-
-/* The gradient of an activation input is wanted. */
-static bool passes(const acr_plan *p, const acr__node *n, int slot)
-{
-    const acr__node *in = &p->g->nodes[n->in[slot]];
-    return p->opts.optimizer && n->needs_grad && in->needs_grad && in->op != ACR_OP_param;
-}
-
-static acr_status add_step(acr_plan *p, acr_node node, enum acr__phase phase)
-{
-    p->steps[p->flush_end++] = (acr__step){node, phase};
-    return ACR_OK;
-}
-
-static void backward_steps(acr_plan *p, const acr__node *n)
-{
-    bool back = false;
-    for (int j = 0; j < n->inputs; j++)
-        back |= passes(p, n, j) || (collects(p, n, j) && !acr__ops[n->op].deferred);
-    if (back)
-        add_step(p, (acr_node)(n - p->g->nodes), ACR_BACKWARD);
-}
-
-static acr_status list_steps(acr_plan *p)
-{
-    acr_graph *g = p->g;
-    p->steps = acr__alloc(p->ctx, ((size_t)g->node_count * 3 + 1) * sizeof *p->steps);
-    if (!p->steps)
-        return ACR_E_NO_MEMORY;
-    for (int i = 0; i < g->node_count; i++)
-        if (is_value(&g->nodes[i]) && g->nodes[i].op != ACR_OP_input)
-            add_step(p, i, ACR_FORWARD);
-    if (g->loss != ACR_NONE)
-        add_step(p, g->loss, ACR_FORWARD);
-    p->forward_count = p->flush_end;
-    for (int i = g->node_count - 1; i >= 0 && p->opts.optimizer; i--) {
-        if (!is_value(&g->nodes[i]) || !g->nodes[i].needs_grad)
-            continue;
-        backward_steps(p, &g->nodes[i]);
-        if (!p->staged && deferred(p, &g->nodes[i]))
-            add_step(p, i, ACR_GRADIENT);
-    }
-    p->step_count = p->flush_end;
-    for (int i = g->node_count - 1; i >= 0 && p->staged; i--)
-        if (deferred(p, &g->nodes[i]))
-            add_step(p, i, ACR_GRADIENT);
     return ACR_OK;
 }
 
@@ -124,6 +56,8 @@ static bool can_overwrite(const acr_plan *p, acr_node v)
     const acr__node *n = &p->g->nodes[v];
     if (n->op == ACR_OP_input || n->is_output || n->consumers != 1 || acr__ops[n->op].saves & SAVES_Y)
         return false;
+    if (p->opts.recompute && acr__is_block_end(p->g, v))
+        return false; /* it stays while what it was made of is dropped */
     return n->op != ACR_OP_reshape || can_overwrite(p, n->in[0]);
 }
 
@@ -134,7 +68,7 @@ static void share_values(const acr_plan *p, acr_node *root)
     for (int i = 0; i < g->node_count; i++) {
         const acr__node *n = &g->nodes[i];
         root[i] = i;
-        if (!is_value(n) || n->inputs == 0)
+        if (!acr__plan_is_value(n) || n->inputs == 0)
             continue;
         if (n->op == ACR_OP_reshape || (acr__ops[n->op].in_place && can_overwrite(p, n->in[0])))
             root[i] = root[n->in[0]];
@@ -149,66 +83,16 @@ static void share_gradients(const acr_plan *p, acr_node *root)
         root[i] = i;
     for (int i = g->node_count - 1; i >= 0; i--) {
         const acr__node *n = &g->nodes[i];
-        if (!n->inputs || !passes(p, n, 0) || !acr__ops[n->op].in_place_back || n->din_add[0])
+        if (!n->inputs || !acr__plan_passes(p, n, 0) || !acr__ops[n->op].in_place_back || n->din_add[0])
             continue;
         const acr__node *v = &g->nodes[n->in[0]];
         int writers = 0;
         for (int k = 0; k < g->node_count; k++)
             for (int j = 0; j < g->nodes[k].inputs; j++)
-                writers += g->nodes[k].live && g->nodes[k].in[j] == n->in[0] && passes(p, &g->nodes[k], j);
-        bool kept = p->staged && deferred(p, n); /* its dY is read again at the flush */
+                writers += g->nodes[k].live && g->nodes[k].in[j] == n->in[0] && acr__plan_passes(p, &g->nodes[k], j);
+        bool kept = p->staged && acr__plan_deferred(p, n); /* its dY is read again at the flush */
         if (writers == 1 && v->cols == n->cols && !kept)
             root[n->in[0]] = root[i];
-    }
-}
-
-static void extend(acr__buffer *b, int32_t at)
-{
-    if (at < b->first)
-        b->first = at;
-    if (at > b->last)
-        b->last = at;
-}
-
-/* Sets first and last from the steps that touch each buffer. */
-static void find_lifetimes(acr_plan *p)
-{
-    acr_graph *g = p->g;
-    for (int s = 0; s < p->flush_end; s++) {
-        acr_node at = p->steps[s].node;
-        const acr__node *n = &g->nodes[at];
-        enum acr__phase phase = p->steps[s].phase;
-        int saves = acr__ops[n->op].saves;
-        const acr__place *own = &p->places[at];
-        int touched[4 + 2 * ACR_MAX_IN], count = 0;
-        bool loss = acr__is_loss(n);
-        if (phase == ACR_FORWARD || (phase == ACR_BACKWARD && saves & SAVES_Y))
-            touched[count++] = own->value;
-        if (phase != ACR_FORWARD)
-            touched[count++] = own->grad;
-        if (phase != ACR_GRADIENT)
-            touched[count++] = own->aux;
-        for (int j = 0; j < n->inputs; j++) {
-            const acr__place *in = &p->places[n->in[j]];
-            bool saved = j == 0 ? saves & SAVES_X0 : saves & SAVES_X1;
-            if (phase == ACR_FORWARD || (saved && phase == (deferred(p, n) ? ACR_GRADIENT : ACR_BACKWARD)))
-                touched[count++] = in->value;
-            if (passes(p, n, j) && (phase == ACR_BACKWARD || loss))
-                touched[count++] = in->grad;
-        }
-        for (int k = 0; k < count; k++)
-            if (touched[k] >= 0 && !p->buffers[touched[k]].staged && p->buffers[touched[k]].last != ACR_ALWAYS)
-                extend(&p->buffers[touched[k]], s);
-    }
-    for (int i = 0; i < g->node_count; i++) {
-        const acr__node *n = &g->nodes[i];
-        if (n->op == ACR_OP_input && p->places[i].value >= 0 && p->buffers[p->places[i].value].first > 0)
-            p->buffers[p->places[i].value].first = 0;
-        if (n->is_output && p->places[i].value >= 0 && p->buffers[p->places[i].value].last != ACR_ALWAYS) {
-            p->buffers[p->places[i].value].last = p->flush_end;
-            if (g->loss == ACR_NONE && p->places[i].grad >= 0 && !p->buffers[p->places[i].grad].staged)
-                extend(&p->buffers[p->places[i].grad], p->forward_count - 1);
-        }
     }
 }
 
@@ -222,10 +106,8 @@ static acr_status add_rows(acr_plan *p, int *out, acr_node i, bool staged, acr_k
     TRY(add(p, out, staged ? ACR_KIND_STAGING : kind, rows, cols, element, "%s %d%s", label(n), (int)i, what));
     acr__buffer *b = &p->buffers[*out];
     b->staged = staged;
-    if (!staged) {
-        b->first = ACR_ALWAYS; /* not touched yet */
-        b->last = -1;
-    }
+    if (!staged)
+        acr__plan_untouched(b);
     return ACR_OK;
 }
 
@@ -241,7 +123,7 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
     if (!staged)
         return ACR_E_NO_MEMORY;
     for (int i = 0; i < g->node_count && p->staged; i++)
-        if (deferred(p, &g->nodes[i]))
+        if (acr__plan_deferred(p, &g->nodes[i]))
             staged[roots[gradients ? i : g->nodes[i].in[0]]] = true;
     acr_status status = ACR_OK;
     /* a root may come after the nodes that share its buffer (gradients), so roots first */
@@ -249,7 +131,7 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
         for (int i = 0; i < g->node_count && status == ACR_OK; i++) {
             const acr__node *n = &g->nodes[i];
             int *slot = gradients ? &p->places[i].grad : &p->places[i].value;
-            if (!is_value(n) || (gradients && (!n->needs_grad || !p->opts.optimizer)))
+            if (!acr__plan_is_value(n) || (gradients && (!n->needs_grad || !p->opts.optimizer)))
                 continue;
             if (pass == 1)
                 *slot = gradients ? p->places[roots[i]].grad : p->places[roots[i]].value;
@@ -273,10 +155,8 @@ static acr_status add_head(acr_plan *p, acr_node i)
             (int)i));
     acr__buffer *b = &p->buffers[*out];
     b->staged = p->head_staged;
-    if (!b->staged) {
-        b->first = ACR_ALWAYS; /* not touched yet */
-        b->last = -1;
-    }
+    if (!b->staged)
+        acr__plan_untouched(b);
     return ACR_OK;
 }
 
@@ -288,7 +168,7 @@ static acr_status add_packed(acr_plan *p, acr_node i, const acr_kernels *k)
     const char *name = label(&g->nodes[n->in[1]]);
     int64_t in = g->nodes[n->in[0]].cols, out = g->nodes[n->in[1]].cols / in;
     TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, k->panel), in, g->es, "%s^T packed", name));
-    if (passes(p, n, 0))
+    if (acr__plan_passes(p, n, 0))
         TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, k->panel), out, g->es, "%s packed", name));
     return ACR_OK;
 }
@@ -366,7 +246,7 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
         TRY(add_packed(p, i, k));
     for (int j = 0; j < n->inputs; j++) {
         const acr__node *in = &g->nodes[n->in[j]];
-        if (!n->live || !collects(p, n, j))
+        if (!n->live || !acr__plan_collects(p, n, j))
             continue;
         if (acr__plan_compact(p, n, j)) {
             TRY(add_compact(p, i));
@@ -444,6 +324,9 @@ static acr_status check_opts(acr_plan *p)
     FAIL_IF(o->stage_rows != 0 && (o->stage_rows < o->micro_batch || o->stage_rows > INT32_MAX), p->ctx, ACR_E_ARGUMENT,
             "stage_rows is %lld, 0 or from the micro-batch of %lld to 2147483647 is allowed", (long long)o->stage_rows,
             (long long)o->micro_batch);
+    int blocks = acr_block_count(p->g);
+    FAIL_IF(o->recompute < 0 || o->recompute > blocks, p->ctx, ACR_E_ARGUMENT,
+            "recompute is %d blocks, from 0 to the graph's %d are allowed", o->recompute, blocks);
     FAIL_IF(o->optimizer < 0 || o->optimizer > ACR_ADAMW, p->ctx, ACR_E_ARGUMENT, "optimizer %d is unknown",
             (int)o->optimizer);
     return ACR_OK;
@@ -492,9 +375,8 @@ static acr_status build(acr_plan *p)
         return ACR_E_NO_MEMORY;
     memset(p->places, 0xff, (size_t)g->node_count * sizeof *p->places); /* -1: nothing */
     memset(p->param_places, 0xff, (size_t)g->param_count * sizeof *p->param_places);
-    TRY(list_steps(p));
     TRY(add_buffers(p));
-    find_lifetimes(p);
+    TRY(acr__plan_list_steps(p));
     return acr__place_buffers(p);
 }
 
@@ -562,7 +444,8 @@ acr_status acr_plan_entry_get(const acr_plan *p, int i, acr_plan_entry *out)
     const acr__buffer *b = &p->buffers[i];
     *out = (acr_plan_entry){.name = b->name, .kind = b->kind,
                             .space = b->host ? ACR_SPACE_HOST : ACR_SPACE_KERNELS, .offset = b->offset, .bytes = b->bytes,
-                            .first = b->first, .last = b->last == ACR_ALWAYS ? p->flush_end : b->last};
+                            .first = b->first, .last = b->last == ACR_ALWAYS ? p->flush_end : b->last,
+                            .again_first = b->again_last < 0 ? -1 : b->again_first, .again_last = b->again_last};
     return ACR_OK;
 }
 

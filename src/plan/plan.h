@@ -14,7 +14,8 @@ typedef struct acr__buffer {
     int64_t ld;
     bool staged;
     bool host; /* read and written by host code: behind the arena, never on a device */
-    int32_t first, last;
+    bool dropped; /* computed again in the backward: it has a second life then */
+    int32_t first, last, again_first, again_last; /* last < first: there is no such life */
 } acr__buffer;
 enum { ACR_ALWAYS = INT32_MAX };
 
@@ -34,7 +35,7 @@ typedef struct acr__param_place {
     int value, state[2];
 } acr__param_place;
 
-enum acr__phase { ACR_FORWARD, ACR_BACKWARD, ACR_GRADIENT };
+enum acr__phase { ACR_FORWARD, ACR_AGAIN, ACR_BACKWARD, ACR_GRADIENT }; /* again: the forward, repeated */
 typedef struct acr__step {
     acr_node node;
     enum acr__phase phase;
@@ -68,6 +69,19 @@ struct acr_plan {
     size_t bytes;       /* with the host's buffers behind it */
 };
 
+/* -- steps.c -- */
+/* Lists the steps and finds when each buffer is alive; the buffers are there. */
+acr_status acr__plan_list_steps(acr_plan *p);
+/* A buffer that lives from the first step to the last that touches it. */
+void acr__plan_untouched(acr__buffer *b);
+bool acr__plan_is_value(const acr__node *n); /* live, computed or an input */
+/* Whether this use of a parameter collects a gradient; whether the node takes it over
+ * staged rows, or in a step of its own; whether an input's own gradient is wanted. */
+bool acr__plan_collects(const acr_plan *p, const acr__node *n, int slot);
+bool acr__plan_deferred(const acr_plan *p, const acr__node *n);
+bool acr__plan_passes(const acr_plan *p, const acr__node *n, int slot);
+
+/* -- place.c -- */
 /* Gives every buffer an offset: always-live ones first, then the rest, larger
  * ones first, each as low as it fits. Returns the arena's size. */
 acr_status acr__place_buffers(acr_plan *p);

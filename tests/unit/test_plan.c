@@ -43,7 +43,10 @@ static void check_entries(const acr_plan *p, const char *name)
         largest_end = a.offset + a.bytes > largest_end ? a.offset + a.bytes : largest_end;
         for (int j = 0; j < i; j++) {
             assert_int_equal(acr_plan_entry_get(p, j, &b), ACR_OK);
-            bool at_once = a.first <= b.last && b.first <= a.last;
+            bool at_once = (a.first <= b.last && b.first <= a.last) ||
+                           (a.again_first <= b.last && b.first <= a.again_last) ||
+                           (a.first <= b.again_last && b.again_first <= a.last) ||
+                           (b.again_last >= 0 && a.again_first <= b.again_last && b.again_first <= a.again_last);
             if (at_once && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes)
                 fail_msg("%s: '%s' and '%s' live at once and overlap", name, a.name, b.name);
         }

@@ -3,7 +3,6 @@
 #include "kernel/cpu/gemm_f32.h"
 #include "kernel/cpu/kernels.h"
 #include "kernel/host_memory.h"
-#include "kernel/ref_rows.h"
 
 #define NAME_OF_(isa) #isa
 #define NAME_OF(isa)  NAME_OF_(isa)
@@ -30,12 +29,12 @@ const acr_kernels ACR_CPU(kernels) = {
     .softmax = ACR_CPU(softmax),
     .softmax_back = ACR_CPU(softmax_back),
     .loss = ACR_CPU(loss),
-    .silu_mul = acr__silu_mul_scalar,
-    .silu_mul_back = acr__silu_mul_back_scalar,
-    .rope = acr__rope_scalar,
-    .attention = acr__attention_scalar,
-    .attention_back = acr__attention_back_scalar,
-    .attention_scratch = acr__attention_scratch_scalar,
+    .silu_mul = ACR_CPU(silu_mul),
+    .silu_mul_back = ACR_CPU(silu_mul_back),
+    .rope = ACR_CPU(rope),
+    .attention = ACR_CPU(attention),
+    .attention_back = ACR_CPU(attention_back),
+    .attention_scratch = ACR_CPU(attention_scratch),
     .column_sum = ACR_CPU(column_sum),
     .gather = ACR_CPU(gather),
     .scatter_add = ACR_CPU(scatter_add),
