@@ -18,7 +18,7 @@ BENCH_FLAGS =
 PYTHON = python3
 
 PACKAGES = gcc libc6-dev cmake pkg-config python3 libyaml-dev libjansson-dev zlib1g-dev libxxhash-dev \
-           libcmocka-dev libmpfr-dev librandom123-dev dataset-fashion-mnist
+           libpcre2-dev libutf8proc-dev libcmocka-dev libmpfr-dev librandom123-dev dataset-fashion-mnist
 LINT_PACKAGES = clang-tidy cppcheck
 FUZZ_PACKAGES = clang
 

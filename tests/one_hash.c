@@ -68,7 +68,7 @@ static void unfused_gemm(const acr_gemm *g)
 static void swap_rows(zoo_data *d)
 {
     for (int i = 0; i < d->inputs; i++)
-        for (int64_t e = 0; e < d->cols[i]; e++) {
+        for (int64_t e = 0; i != d->position && e < d->cols[i]; e++) {
             uint32_t *p = d->data[i], t = p[2 * d->cols[i] + e];
             p[2 * d->cols[i] + e] = p[17 * d->cols[i] + e];
             p[17 * d->cols[i] + e] = t;

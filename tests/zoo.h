@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ZOO_CLASSES = 5, ZOO_MAX_ROWS = 4 };
+enum { ZOO_CLASSES = 5, ZOO_MAX_ROWS = 4, ZOO_SEQUENCE = 13 };
 
 static inline acr_node zoo_in(acr_graph *g, const char *name, int64_t cols)
 {
@@ -117,6 +117,119 @@ static void zoo_mae(acr_graph *g)
     zoo_loss(g, h, acr_mae(g, h, y, ACR_NONE));
 }
 
+/* A vocabulary's head, tied to the embedding. Labels are among the first ZOO_CLASSES. */
+static void zoo_head(acr_graph *g)
+{
+    static const float class_weight[37] = {1, 0.5f, 2, 1.25f, 0.75f};
+    acr_domain token = acr_domain_create(g, "token", ZOO_MAX_ROWS);
+    int64_t one = 1;
+    acr_node ids = acr_input_in(g, token, "id", ACR_I32, 1, &one), y = acr_input_in(g, token, "y", ACR_I32, 1, &one);
+    acr_node w = acr_input_in(g, token, "w", ACR_F32, 1, &one);
+    acr_node table = acr_param(g, "wte", 2, (int64_t[]){37, 10}, 10, 0);
+    acr_node h = acr_rms_norm(g, acr_silu(g, acr_linear(g, acr_embedding_shared(g, ids, table), 10, "fc")), 1e-5f, "rms");
+    acr_ce_opts ce = ACR_CE_OPTS_INIT;
+    ce.label_smoothing = 0.1f;
+    ce.class_weight = class_weight;
+    zoo_loss(g, h, acr_head_cross_entropy(g, h, table, y, w, &ce));
+}
+
+/* ids, targets and positions of samples of up to ZOO_SEQUENCE tokens */
+typedef struct zoo_text {
+    acr_node ids, y, position;
+} zoo_text;
+static inline zoo_text zoo_text_of(acr_graph *g)
+{
+    acr_domain token = acr_domain_create(g, "token", ZOO_SEQUENCE);
+    int64_t one = 1;
+    zoo_text t;
+    t.ids = acr_input_in(g, token, "id", ACR_I32, 1, &one);
+    t.y = acr_input_in(g, token, "y", ACR_I32, 1, &one);
+    t.position = acr_input_in(g, token, "position", ACR_I32, 1, &one);
+    return t;
+}
+
+/* GPT-2's kind: learned positions, q | k | v of one product, weights [in, out],
+ * dropout on the attention, a tied head. */
+static void zoo_gpt(acr_graph *g)
+{
+    zoo_text t = zoo_text_of(g);
+    acr_node wte = acr_param_normal(g, "wte", 2, (int64_t[]){ZOO_CLASSES, 12}, 0.5f);
+    acr_node wpe = acr_param_normal(g, "wpe", 2, (int64_t[]){ZOO_SEQUENCE, 12}, 0.3f);
+    acr_linear_opts conv = ACR_LINEAR_OPTS_INIT;
+    conv.transposed = 1;
+    conv.std = 0.4f;
+    acr_attention_opts o = ACR_ATTENTION_OPTS_INIT;
+    o.heads = o.kv_heads = 3;
+    o.dim = 4;
+    o.dropout = 0.25f;
+    o.name = "h.0.attn.drop";
+    acr_node x = acr_embedding_shared(g, t.ids, wte);
+    x = acr_add(g, x, acr_embedding_shared(g, t.position, wpe));
+    acr_node a = acr_linear_with(g, acr_layer_norm(g, x, 1e-5f, "h.0.ln_1"), 36, "h.0.c_attn", &conv);
+    a = acr_attention(g, a, ACR_NONE, ACR_NONE, t.position, &o);
+    x = acr_add(g, x, acr_linear_with(g, a, 12, "h.0.c_proj", &conv));
+    a = acr_linear_with(g, acr_layer_norm(g, x, 1e-5f, "h.0.ln_2"), 23, "h.0.c_fc", &conv);
+    x = acr_add(g, x, acr_linear_with(g, acr_gelu_tanh(g, a), 12, "h.0.mlp.c_proj", &conv));
+    x = acr_linear_shared(g, acr_layer_norm(g, x, 1e-5f, "ln_f"), wte);
+    zoo_loss(g, x, acr_cross_entropy(g, x, t.y, ACR_NONE, NULL));
+}
+
+/* Llama's kind: rotary positions, two query heads a key head, a gated silu. */
+static void zoo_llama(acr_graph *g)
+{
+    zoo_text t = zoo_text_of(g);
+    acr_linear_opts plain = ACR_LINEAR_OPTS_INIT;
+    plain.no_bias = 1;
+    acr_rope_opts rope = ACR_ROPE_OPTS_INIT;
+    rope.dim = 6;
+    rope.theta = 100;
+    rope.scaling = ACR_ROPE_LLAMA3;
+    rope.factor = 4;
+    rope.original_positions = 16;
+    acr_attention_opts o = ACR_ATTENTION_OPTS_INIT;
+    o.heads = 4;
+    o.kv_heads = 2;
+    o.dim = 6;
+    acr_node table = acr_param(g, "embed", 2, (int64_t[]){ZOO_CLASSES, 10}, 10, 0);
+    acr_node x = acr_embedding_shared(g, t.ids, table);
+    acr_node n = acr_rms_norm(g, x, 1e-5f, "input_norm");
+    acr_node q = acr_linear(g, n, 24, "q_proj"), k = acr_linear_with(g, n, 12, "k_proj", &plain);
+    acr_node v = acr_linear_with(g, n, 12, "v_proj", &plain);
+    q = acr_rope(g, q, t.position, &rope);
+    k = acr_rope(g, k, t.position, &rope);
+    acr_node a = acr_attention(g, q, k, v, t.position, &o);
+    x = acr_add(g, x, acr_linear_with(g, a, 10, "o_proj", &plain));
+    n = acr_rms_norm(g, x, 1e-5f, "post_norm");
+    acr_node gate = acr_linear_with(g, n, 17, "gate_proj", &plain), up = acr_linear_with(g, n, 17, "up_proj", &plain);
+    x = acr_add(g, x, acr_linear_with(g, acr_silu_mul(g, gate, up), 10, "down_proj", &plain));
+    x = acr_linear_with(g, acr_rms_norm(g, x, 1e-5f, "norm"), ZOO_CLASSES, "lm_head", &plain);
+    zoo_loss(g, x, acr_cross_entropy(g, x, t.y, ACR_NONE, NULL));
+}
+
+/* Attention whose inputs others read too: it adds to gradients that are there. One
+ * node is both k and v, and another turned twice by other rules. */
+static void zoo_shared_keys(acr_graph *g)
+{
+    zoo_text t = zoo_text_of(g);
+    acr_rope_opts rope = ACR_ROPE_OPTS_INIT, stretched = ACR_ROPE_OPTS_INIT;
+    rope.dim = stretched.dim = 10;
+    stretched.scaling = ACR_ROPE_LINEAR;
+    stretched.factor = 2;
+    acr_attention_opts o = ACR_ATTENTION_OPTS_INIT;
+    o.dim = 10;
+    o.scale = 0.5f;
+    acr_node table = acr_param(g, "embed", 2, (int64_t[]){ZOO_CLASSES, 10}, 2, 0);
+    acr_node x = acr_linear(g, acr_embedding_shared(g, t.ids, table), 10, "in");
+    acr_node k = acr_linear(g, x, 10, "k");
+    acr_node q = acr_rope(g, x, t.position, &rope);
+    k = acr_add(g, k, acr_rope(g, x, t.position, &stretched));
+    acr_node a = acr_attention(g, q, k, k, t.position, &o);
+    acr_node packed = acr_concat(g, 3, (acr_node[]){a, x, k});
+    a = acr_add(g, acr_attention(g, packed, ACR_NONE, ACR_NONE, t.position, &o), k);
+    x = acr_linear(g, acr_concat(g, 4, (acr_node[]){packed, a, q, x}), ZOO_CLASSES, "out");
+    zoo_loss(g, x, acr_cross_entropy(g, x, t.y, ACR_NONE, NULL));
+}
+
 typedef struct zoo_case {
     const char *name;
     void (*build)(acr_graph *);
@@ -124,7 +237,8 @@ typedef struct zoo_case {
 static const zoo_case zoo[] = {
     {"classifier", zoo_classifier}, {"activations", zoo_activations}, {"residual", zoo_residual},
     {"dropout", zoo_dropout},       {"tied", zoo_tied},               {"ragged", zoo_ragged},
-    {"soft", zoo_soft},             {"mae", zoo_mae},
+    {"soft", zoo_soft},             {"mae", zoo_mae},                 {"gpt", zoo_gpt},
+    {"llama", zoo_llama},           {"shared keys", zoo_shared_keys}, {"head", zoo_head},
 };
 enum { ZOO_COUNT = sizeof zoo / sizeof *zoo };
 
@@ -139,6 +253,7 @@ typedef struct zoo_data {
     const void *at[8];
     const int32_t *offsets_at[ACR_MAX_DOMAINS];
     int32_t *moved[ACR_MAX_DOMAINS]; /* offsets of a slice, rebased */
+    int position; /* the input that holds positions, or -1 */
 } zoo_data;
 
 static inline float zoo_uniform(uint64_t seed, uint32_t stream, uint64_t i)
@@ -146,15 +261,23 @@ static inline float zoo_uniform(uint64_t seed, uint32_t stream, uint64_t i)
     return acr__init_uniform(seed, stream, i);
 }
 
+/* Places within documents: a new one begins with a sample, and anywhere by chance. */
+static inline void zoo_positions(const zoo_data *d, const int32_t *offsets, uint64_t seed, int32_t *out)
+{
+    for (int64_t s = 0; s < d->samples; s++)
+        for (int32_t r = offsets[s]; r < offsets[s + 1]; r++)
+            out[r] = r == offsets[s] || zoo_uniform(seed, 778, (uint64_t)r) > 0.7f ? 0 : out[r - 1] + 1;
+}
+
 static inline zoo_data zoo_make(const acr_graph *g, int64_t samples, uint64_t seed)
 {
-    zoo_data d = {.samples = samples, .inputs = g->input_count};
+    zoo_data d = {.samples = samples, .inputs = g->input_count, .position = -1};
     for (int k = 2; k < g->domain_count; k++) {
         d.offsets[k] = calloc((size_t)samples + 1, sizeof(int32_t));
         d.moved[k] = calloc((size_t)samples + 1, sizeof(int32_t));
         for (int64_t i = 0; i < samples; i++) {
             float u = zoo_uniform(seed, 777, (uint64_t)i);
-            d.offsets[k][i + 1] = d.offsets[k][i] + 1 + (int32_t)((u + 1) * 0.4999f * ZOO_MAX_ROWS);
+            d.offsets[k][i + 1] = d.offsets[k][i] + 1 + (int32_t)((u + 1) * 0.4999f * (float)g->domains[k].max_rows);
         }
     }
     for (int i = 0; i < g->input_count; i++) {
@@ -163,6 +286,11 @@ static inline zoo_data zoo_make(const acr_graph *g, int64_t samples, uint64_t se
         d.cols[i] = n->cols;
         d.domain[i] = n->domain;
         d.data[i] = malloc((size_t)(rows * n->cols) * 4 + 4);
+        if (!strcmp(n->name, "position")) {
+            zoo_positions(&d, d.offsets[n->domain], seed, d.data[i]);
+            d.position = i;
+            continue;
+        }
         for (int64_t e = 0; e < rows * n->cols; e++) {
             float u = zoo_uniform(seed, n->hash, (uint64_t)e);
             if (n->dtype == ACR_I32) {

@@ -138,9 +138,20 @@ ACR_API acr_node acr_input_in(acr_graph *g, acr_domain domain, const char *name,
 /* A parameter of its own, for sharing between ops. fan_in > 0: starts at
  * U(-1/sqrt(fan_in), 1/sqrt(fan_in)); 0: starts at `fill`. */
 ACR_API acr_node acr_param(acr_graph *g, const char *name, int ndim, const int64_t *shape, int64_t fan_in, float fill);
+/* The same, starting at N(0, std^2); std >= 0. Keyed by the graph's seed and the name. */
+ACR_API acr_node acr_param_normal(acr_graph *g, const char *name, int ndim, const int64_t *shape, float std);
 
 /* y = x W^T + b, W [out, in] "NAME.weight", b [out] "NAME.bias". */
 ACR_API acr_node acr_linear(acr_graph *g, acr_node x, int64_t out, const char *name);
+/* The same with a choice of its parts. opts may be NULL. */
+typedef struct acr_linear_opts {
+    size_t size;
+    int no_bias;    /* 1: y = x W^T */
+    int transposed; /* 1: W is [in, out] and y = x W + b, as in GPT-2's Conv1D */
+    float std;      /* > 0: W starts at N(0, std^2) and b at 0; 0: both as acr_linear's */
+} acr_linear_opts;
+#define ACR_LINEAR_OPTS_INIT {sizeof(acr_linear_opts), 0, 0, 0.0f}
+ACR_API acr_node acr_linear_with(acr_graph *g, acr_node x, int64_t out, const char *name, const acr_linear_opts *opts);
 /* The same with given parameters: weight [out, in]. No bias. */
 ACR_API acr_node acr_linear_shared(acr_graph *g, acr_node x, acr_node weight);
 ACR_API acr_node acr_bias(acr_graph *g, acr_node x, acr_node bias); /* bias [cols] */
@@ -149,6 +160,7 @@ ACR_API acr_node acr_leaky_relu(acr_graph *g, acr_node x, float slope); /* slope
 ACR_API acr_node acr_gelu(acr_graph *g, acr_node x);      /* x * Phi(x), by erf */
 ACR_API acr_node acr_gelu_tanh(acr_graph *g, acr_node x); /* 0.5x(1+tanh(sqrt(2/pi)(x+0.044715x^3))) */
 ACR_API acr_node acr_silu(acr_graph *g, acr_node x);      /* x * sigmoid(x) */
+ACR_API acr_node acr_silu_mul(acr_graph *g, acr_node gate, acr_node up); /* silu(gate) * up */
 ACR_API acr_node acr_tanh(acr_graph *g, acr_node x);
 ACR_API acr_node acr_sigmoid(acr_graph *g, acr_node x);
 ACR_API acr_node acr_add(acr_graph *g, acr_node a, acr_node b);
@@ -162,6 +174,42 @@ ACR_API acr_node acr_softmax(acr_graph *g, acr_node x);
 /* ids: int32 [1]; table "NAME.weight" [count, dim], or the parameter given. */
 ACR_API acr_node acr_embedding(acr_graph *g, acr_node ids, int64_t count, int64_t dim, const char *name);
 ACR_API acr_node acr_embedding_shared(acr_graph *g, acr_node ids, acr_node weight);
+
+/* Rotary positions (Su et al. 2021). x is [heads * dim]; in each head the pair
+ * (x[i], x[i + dim/2]) is turned by position * frequency[i], 0 <= i < dim/2, as
+ * Hugging Face's models do: frequency[i] = theta^(-2i/dim), then the scaling of
+ * its rope types of these names. position: int32 [1] in x's domain, from 0 to
+ * below the domain's max_rows. The angles are computed in fp64 and their sine and
+ * cosine rounded once. */
+typedef enum acr_rope_scaling { ACR_ROPE_DEFAULT = 0, ACR_ROPE_LINEAR = 1, ACR_ROPE_LLAMA3 = 2 } acr_rope_scaling;
+typedef struct acr_rope_opts {
+    size_t size;
+    int64_t dim;  /* of a head; even */
+    double theta; /* >= 1 */
+    acr_rope_scaling scaling;
+    double factor;                            /* linear, llama3: >= 1 */
+    double low_freq_factor, high_freq_factor; /* llama3: 0 < low < high */
+    int64_t original_positions;               /* llama3: original_max_position_embeddings */
+} acr_rope_opts;
+#define ACR_ROPE_OPTS_INIT {sizeof(acr_rope_opts), 0, 10000.0, ACR_ROPE_DEFAULT, 1.0, 1.0, 4.0, 8192}
+ACR_API acr_node acr_rope(acr_graph *g, acr_node x, acr_node position, const acr_rope_opts *opts);
+
+/* Causal attention over the rows of each sample. q is [heads * dim], k and v are
+ * [kv_heads * dim], or k and v are both ACR_NONE and q holds q | k | v in its
+ * columns. Query head h reads key head h / (heads / kv_heads). position: int32 [1];
+ * the row at place p of its sample sees the places p - position[p] .. p, so that
+ * documents packed into one sample do not see each other. Gives [heads * dim]. */
+typedef struct acr_attention_opts {
+    size_t size;
+    int64_t heads, kv_heads; /* kv_heads divides heads */
+    int64_t dim;             /* of a head */
+    float scale;             /* of the scores; 0: 1/sqrt(dim) */
+    float dropout;           /* of the weights after softmax; 0 <= dropout < 1 */
+    const char *name;        /* keys the dropout; may be NULL without */
+} acr_attention_opts;
+#define ACR_ATTENTION_OPTS_INIT {sizeof(acr_attention_opts), 1, 1, 0, 0.0f, 0.0f, NULL}
+ACR_API acr_node acr_attention(acr_graph *g, acr_node q, acr_node k, acr_node v, acr_node position,
+                               const acr_attention_opts *opts);
 
 /* Losses, per row. `weight` is an input of one f32 column in the same domain, or
  * ACR_NONE for 1. Each is the row's mean over the outputs, as PyTorch's
@@ -178,6 +226,22 @@ ACR_API acr_node acr_mae(acr_graph *g, acr_node prediction, acr_node target, acr
 ACR_API acr_node acr_huber(acr_graph *g, acr_node prediction, acr_node target, acr_node weight, float delta);
 ACR_API acr_node acr_cross_entropy(acr_graph *g, acr_node logits, acr_node target, acr_node weight, const acr_ce_opts *opts);
 ACR_API acr_node acr_bce_with_logits(acr_graph *g, acr_node logits, acr_node target, acr_node weight);
+/* cross_entropy over a large vocabulary: logits = x W^T, `weight` a parameter [V, C],
+ * x rows [C], `target` int32 labels [1] in x's domain. It goes by chunks of rows: a
+ * chunk's logits, their loss and gradient, and both products with that gradient, so
+ * that the logits are never whole in memory and never computed twice. A product
+ * dW += dlogits^T X reads and writes V x C sums, so micro-batches of few rows share
+ * one: the plan keeps their dlogits, up to 512 rows, where it stages rows at all.
+ * acr_linear_shared over the same parameter gives the logits as an output. */
+ACR_API acr_node acr_head_cross_entropy(acr_graph *g, acr_node x, acr_node weight, acr_node target,
+                                        acr_node row_weight, const acr_ce_opts *opts);
+
+/* The nodes created since the last mark (or the beginning) form a block whose values
+ * may be dropped after the forward and computed again in the backward, see
+ * acr_plan_opts.recompute. Nothing of a block but `x` may be read by later nodes;
+ * acr_graph_finish tells what is. */
+ACR_API void acr_block_end(acr_graph *g, acr_node x);
+ACR_API int acr_block_count(const acr_graph *g);
 
 /* Names a node that can be read by acr_predict or acr_output_read. */
 ACR_API void acr_output(acr_graph *g, const char *name, acr_node x);
@@ -211,13 +275,19 @@ typedef struct acr_plan_opts {
     int pack;             /* keep packed copies of the weights: 1 yes, 0 no, -1: yes where it pays */
     acr_optimizer optimizer; /* 0: prediction only */
     int momentum;         /* sgd: a momentum buffer is needed */
-    int64_t max_window_rows; /* rows a window can have; more than 2^20 plans second accumulators */
+    /* rows a window can have; more than 2^20 plans second accumulators, fewer than an
+     * embedding has entries plans a row for each token that occurs. 0: not known */
+    int64_t max_window_rows;
+    int recompute;      /* blocks, from the first, whose values are computed again in the backward */
+    int64_t cache_rows; /* prediction only: longest sequence of acr_decode; 0: none */
 } acr_plan_opts;
-#define ACR_PLAN_OPTS_INIT {sizeof(acr_plan_opts), 1, 0, -1, ACR_SGD, 0, 0}
+#define ACR_PLAN_OPTS_INIT {sizeof(acr_plan_opts), 1, 0, -1, ACR_SGD, 0, 0, 0, 0}
 
 typedef enum acr_kind {
     ACR_KIND_PARAMETER, ACR_KIND_GRADIENT, ACR_KIND_OPTIMIZER, ACR_KIND_ACTIVATION,
-    ACR_KIND_STAGING, ACR_KIND_DATA, ACR_KIND_PACKED, ACR_KIND_SCRATCH, ACR_KIND_COUNT
+    ACR_KIND_STAGING, ACR_KIND_DATA, ACR_KIND_PACKED, ACR_KIND_SCRATCH,
+    ACR_KIND_STATE, /* kept from call to call: the keys and values of acr_decode */
+    ACR_KIND_COUNT
 } acr_kind;
 /* Where a tensor lives: host code reads and writes it, or kernels alone do. */
 enum { ACR_SPACE_HOST = 0, ACR_SPACE_KERNELS = 1 };
@@ -228,6 +298,7 @@ typedef struct acr_plan_entry {
     int space;              /* ACR_SPACE_HOST, or where the kernels work */
     size_t offset, bytes;   /* in the arena */
     int32_t first, last;    /* steps of life within a micro-batch, both included */
+    int32_t again_first, again_last; /* of a second life, where it is computed again; -1: none */
 } acr_plan_entry;
 
 ACR_API acr_status acr_plan_create(acr_plan **out, acr_graph *g, const acr_plan_opts *opts);
@@ -267,9 +338,10 @@ typedef struct acr_trainer_opts {
     int weight_decay_exclude_count; /* globs over parameter names */
     const char *const *weight_decay_exclude;
     int max_skipped; /* windows skipped in a row before ACR_E_DIVERGED */
+    int weight_decay_min_dims; /* parameters of fewer dimensions do not decay; 0: all may */
 } acr_trainer_opts;
 #define ACR_TRAINER_OPTS_INIT \
-    {sizeof(acr_trainer_opts), 1e-3, 0, 0, 0, 0, 0.9, 0.999, 1e-8, 0, ACR_CONSTANT, 0, 0, 0, 0, ACR_MEAN, 0, NULL, 10}
+    {sizeof(acr_trainer_opts), 1e-3, 0, 0, 0, 0, 0.9, 0.999, 1e-8, 0, ACR_CONSTANT, 0, 0, 0, 0, ACR_MEAN, 0, NULL, 10, 0}
 
 /* The learning rate of update u (0, 1, ...): a pure function of the options. */
 ACR_API double acr_learning_rate(const acr_trainer_opts *opts, int64_t update);
@@ -378,6 +450,17 @@ typedef struct acr_eval {
 ACR_API acr_status acr_evaluate(acr_trainer *t, const acr_source *source, int64_t samples, acr_eval *out);
 /* Forward only; targets are not needed (their data[i] may be NULL). out: [rows, cols] f32. */
 ACR_API acr_status acr_predict(acr_trainer *t, const acr_batch *batch, const char *name, float *out);
+
+/* One sequence at a time, continued call by call: feeds n tokens (at most the rows
+ * planned for a pass: micro_batch x max_rows) at the places after those fed before;
+ * `out` gets the last one's row of `output`, the same bits as acr_predict over the
+ * whole sequence gives. The plan has cache_rows; the graph's inputs "ids" and
+ * "position" (int32 [1], one domain) are filled here and `output` needs no other.
+ * ACR_E_ARGUMENT past cache_rows, ACR_E_DATA for an id out of range; a failed call
+ * leaves the sequence as it was. */
+ACR_API acr_status acr_decode(acr_trainer *t, int64_t n, const int32_t *ids, const char *output, float *out);
+/* Keeps the first `rows` tokens; 0 begins a new sequence. */
+ACR_API acr_status acr_decode_rewind(acr_trainer *t, int64_t rows);
 
 /* ---- train loop ------------------------------------------------------------
  * Windows over epochs of `samples` samples. Callbacks may be NULL; a status

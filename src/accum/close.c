@@ -19,18 +19,17 @@ typedef struct closing {
     acr__update update;
 } closing;
 
-/* Where use u of a parameter ends up: the second accumulator once it has been
- * spilled into, else the first. */
-static char *total_of(const acr_trainer *t, const acr__trained *p, int u)
+/* Where a use's sum ends up: the second accumulator once it has been spilled into,
+ * else the first. */
+static char *total_of(const acr_trainer *t, const acr__use_sum *u)
 {
-    bool spilled = p->acc2[u] && t->window_rows[p->domain[u]] >= ACR_CHAIN_ROWS;
-    return spilled ? p->acc2[u] : p->acc[u];
+    return u->acc2 && t->window_rows[u->domain] >= ACR_CHAIN_ROWS ? u->acc2 : u->acc;
 }
 
 /* The chain begun after the last spill has elements that are not in acc2 yet. */
-static bool has_rest(const acr_trainer *t, const acr__trained *p, int u)
+static bool has_rest(const acr_trainer *t, const acr__use_sum *u)
 {
-    return total_of(t, p, u) == p->acc2[u] && t->window_rows[p->domain[u]] % ACR_CHAIN_ROWS != 0;
+    return total_of(t, u) == u->acc2 && t->window_rows[u->domain] % ACR_CHAIN_ROWS != 0;
 }
 
 /* A sum rounded as the tables' join rounds it. */
@@ -39,15 +38,23 @@ static double plain_add(const acr_trainer *t, double a, double b)
     return t->g->reference ? a + b : (double)((float)a + (float)b);
 }
 
+static double element_of(const acr_trainer *t, const acr__trained *p, const acr__use_sum *u, int64_t i)
+{
+    if (u->compact) {
+        const char *row = acr__compact_row(t, u->compact, i / p->cols);
+        return row ? acr__fetch_real(t, row, i % p->cols) : 0.0;
+    }
+    double own = acr__fetch_real(t, total_of(t, u), i);
+    return has_rest(t, u) ? plain_add(t, own, acr__fetch_real(t, u->acc, i)) : own;
+}
+
 double acr__joined(const acr_trainer *t, const acr__trained *p, int64_t i)
 {
     double sum = 0;
     for (int u = 0; u < p->uses; u++) {
-        if (t->window_rows[p->domain[u]] == 0)
+        if (t->window_rows[p->use[u].domain] == 0)
             continue;
-        double own = acr__fetch_real(t, total_of(t, p, u), i);
-        if (has_rest(t, p, u))
-            own = plain_add(t, own, acr__fetch_real(t, p->acc[u], i));
+        double own = element_of(t, p, &p->use[u], i);
         sum = u ? plain_add(t, sum, own) : own;
     }
     return sum;
@@ -55,7 +62,7 @@ double acr__joined(const acr_trainer *t, const acr__trained *p, int64_t i)
 
 /* Calls fn for this member's share of all leaves. */
 static void each_leaf(closing *c, int index, int count,
-                      void (*fn)(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n))
+                      void (*fn)(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n, int index))
 {
     int64_t from, to;
     acr__share(c->leaves, 1, index, count, &from, &to);
@@ -63,32 +70,49 @@ static void each_leaf(closing *c, int index, int count,
         const acr__trained *p = &c->t->trained[i];
         int64_t leaves = (p->elements + ACR_LEAF - 1) / ACR_LEAF;
         for (int64_t k = acr__max(0, from - p->first_leaf); k < leaves && p->first_leaf + k < to; k++)
-            fn(c, p, p->first_leaf + k, k * ACR_LEAF, acr__min(ACR_LEAF, p->elements - k * ACR_LEAF));
+            fn(c, p, p->first_leaf + k, k * ACR_LEAF, acr__min(ACR_LEAF, p->elements - k * ACR_LEAF), index);
     }
 }
 
-static void join_and_divide(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n)
+/* Joins the uses of elements [first, first + n), each of which has them all. */
+static char *join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n)
 {
-    acr_trainer *t = c->t;
     int64_t at = first * (int64_t)t->run.es;
-    char *sum = total_of(t, p, 0) + at;
+    char *sum = total_of(t, &p->use[0]) + at;
     for (int u = 0; u < p->uses; u++) {
-        char *own = total_of(t, p, u) + at;
-        if (has_rest(t, p, u))
-            t->run.k->join(n, (char *)p->acc[u] + at, own);
+        char *own = total_of(t, &p->use[u]) + at;
+        if (has_rest(t, &p->use[u]))
+            t->run.k->join(n, p->use[u].acc + at, own);
         if (u)
             t->run.k->join(n, own, sum);
     }
-    t->leaves[leaf] = t->run.k->close_leaf(n, sum, c->W, sum);
+    return sum;
 }
 
-static void apply(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n)
+/* With compact accumulators, a member's scratch holds two leaves: what a token that
+ * did not occur has, and room for one that is put together. */
+static char *absent_of(const acr_trainer *t, int index) { return t->run.scratch + (size_t)index * t->run.scratch_bytes; }
+static char *leaf_of(const acr_trainer *t, int index) { return absent_of(t, index) + ACR_LEAF * t->run.es; }
+
+static void join_and_divide(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n, int index)
+{
+    const acr_trainer *t = c->t;
+    char *sum = p->compact ? acr__compact_join(t, p, first, n, absent_of(t, index), leaf_of(t, index)) : join(t, p, first, n);
+    t->leaves[leaf] = t->run.k->close_leaf(n, sum, c->W, sum);
+    if (sum == leaf_of(t, index))
+        acr__compact_keep(t, p, first, n, sum);
+}
+
+static void apply(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n, int index)
 {
     (void)leaf;
-    acr_trainer *t = c->t;
+    const acr_trainer *t = c->t;
     int64_t at = first * (int64_t)t->run.es;
     void *state[2] = {p->state[0] ? p->state[0] + at : NULL, p->state[1] ? p->state[1] + at : NULL};
-    acr__update_apply(&c->update, t->run.k, p->decays, n, p->value + at, total_of(t, p, 0) + at, state);
+    const char *gradient = p->home < 0 ? leaf_of(t, index) : total_of(t, &p->use[p->home]) + at;
+    if (p->home < 0)
+        acr__compact_gather(t, p, first, n, absent_of(t, index), leaf_of(t, index));
+    acr__update_apply(&c->update, t->run.k, p->decays, n, p->value + at, gradient, state);
 }
 
 /* The norm decides: it is not finite exactly if some gradient is not, because
@@ -126,10 +150,13 @@ static void pack_all(const acr_trainer *t, int index, int count)
 {
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__exec *e = &t->execs[i];
+        int64_t out = e->packed ? e->in_cols[1] / e->in_cols[0] : 0;
         if (e->packed)
-            pack(t, e->node->cols, e->in_cols[0], e->in[1].p, 1, e->in_cols[0], e->packed, index, count);
+            pack(t, out, e->in_cols[0], e->in[1].p, acr__weight_in(e->node), acr__weight_out(e->node, e->in_cols[0]),
+                 e->packed, index, count);
         if (e->packed_back)
-            pack(t, e->in_cols[0], e->node->cols, e->in[1].p, e->in_cols[0], 1, e->packed_back, index, count);
+            pack(t, e->in_cols[0], out, e->in[1].p, acr__weight_out(e->node, e->in_cols[0]), acr__weight_in(e->node),
+                 e->packed_back, index, count);
     }
 }
 
@@ -158,6 +185,9 @@ static void barrier(const acr_trainer *t, int count)
 static void close_member(void *arg, int index, int count)
 {
     closing *c = arg;
+    const acr_kernels *k = c->t->run.k;
+    if (c->t->compact_count)
+        k->clear(absent_of(c->t, index), ACR_LEAF * c->t->run.es);
     each_leaf(c, index, count, join_and_divide);
     barrier(c->t, count);
     if (index == 0)
@@ -165,6 +195,8 @@ static void close_member(void *arg, int index, int count)
     barrier(c->t, count);
     if (c->skip)
         return;
+    if (c->t->compact_count) /* a W below 0 makes them -0 */
+        k->close_leaf(ACR_LEAF, absent_of(c->t, index), c->W, absent_of(c->t, index));
     each_leaf(c, index, count, apply);
     barrier(c->t, count);
     pack_all(c->t, index, count);

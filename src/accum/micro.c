@@ -9,6 +9,7 @@
 #include "accum/trainer.h"
 #include "base/context.h"
 #include "base/fpenv.h"
+#include <stdatomic.h>
 #include <string.h>
 
 /* Rows fetched by one member take a microsecond each; so many bytes of them are
@@ -24,7 +25,6 @@ typedef struct job {
     int64_t window, first, n;
     int from, to; /* steps */
     acr_status status;
-    acr_status fetched[64]; /* by member */
 } job;
 
 void acr__team_run(acr_trainer *t, int64_t work, void (*fn)(void *arg, int index, int count), void *arg)
@@ -84,14 +84,14 @@ static void fetch(job *j, int index, int count)
     acr_trainer *t = j->t;
     int64_t first, last;
     acr__share(j->n, 1, index, count, &first, &last);
-    j->fetched[index] = ACR_OK;
+    t->fetched[index] = ACR_OK;
     if (first >= last)
         return;
     void *data[ACR_MAX_INPUTS];
     for (int i = 0; i < t->g->input_count; i++)
         data[i] = t->slot_data[i] ? (char *)t->slot_data[i] + first * t->slot_bytes[i] : NULL;
     acr_slots slots = {sizeof slots, data, t->slot_bytes, t->slot_offsets};
-    j->fetched[index] = j->source->get(j->source->user, j->window, j->first + first, last - first, &slots);
+    t->fetched[index] = j->source->get(j->source->user, j->window, j->first + first, last - first, &slots);
 }
 
 /* Rows of each domain, from the offsets just fetched. */
@@ -123,20 +123,47 @@ static acr_status check_range(const acr_trainer *t, const char *what, const int3
     return ACR_OK;
 }
 
-/* Labels and ids index memory: none may be out of range. data(i) gives the rows
- * of input i, or NULL where it is not wanted. */
-static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const void *const *data)
+/* Positions index a rope's table, and say how far attention looks back. */
+static acr_status check_positions(const acr_trainer *t, const acr__node *n, const int32_t *position, int64_t rows,
+                                  const int32_t *offsets)
 {
+    if (n->op == ACR_OP_rope)
+        return check_range(t, "the position", position, rows, t->g->domains[n->domain].max_rows, false, 0);
+    for (int64_t r = 0, sample = 0; r < rows; r++) {
+        while (offsets && offsets[sample + 1] <= r)
+            sample++;
+        int64_t place = offsets ? r - offsets[sample] : 0;
+        FAIL_IF(position[r] < 0 || position[r] > place, t->ctx, ACR_E_DATA,
+                "row %lld of the batch: the position is %d; from 0 to %lld, the row's place in its sample, is allowed",
+                (long long)r, (int)position[r], (long long)place);
+    }
+    return ACR_OK;
+}
+
+/* Labels, ids and positions index memory: none may be out of range. data[i] is
+ * input i's rows, or NULL where it is not wanted; offsets[d - 2] domain d's. */
+static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const void *const *data,
+                            const int32_t *const *offsets)
+{
+    bool attended[ACR_MAX_INPUTS] = {0}, turned[ACR_MAX_INPUTS] = {0}; /* every layer has the same positions */
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__node *n = &t->g->nodes[i];
-        if (!n->live || (n->op != ACR_OP_embedding && n->op != ACR_OP_cross_entropy))
+        bool attention = n->op == ACR_OP_attention, rope = n->op == ACR_OP_rope, loss = acr__is_entropy(n);
+        if (!n->live || (n->op != ACR_OP_embedding && !loss && !attention && !rope))
             continue;
-        bool loss = n->op == ACR_OP_cross_entropy;
-        const acr__node *ids = &t->g->nodes[n->in[loss ? 1 : 0]];
+        const acr__node *ids = &t->g->nodes[n->in[attention || rope ? n->inputs - 1 : loss ? acr__target_slot(n) : 0]];
         const int32_t *id = ids->op == ACR_OP_input && ids->dtype == ACR_I32 ? data[ids->input] : NULL;
-        if (id)
-            TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain], loss ? t->execs[i].in_cols[0]
-                            : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
+        if (!id)
+            continue;
+        if (attention || rope) {
+            bool *seen = attention ? &attended[ids->input] : &turned[ids->input];
+            if (!*seen)
+                TRY(check_positions(t, n, id, rows[n->domain], n->domain > ACR_SAMPLE ? offsets[n->domain - 2] : NULL));
+            *seen = true;
+            continue;
+        }
+        TRY(check_range(t, loss ? "the label" : "the id", id, rows[n->domain],
+                        loss ? acr__classes(t->g, n) : t->g->nodes[n->in[1]].shape[0], loss, n->ignore_index));
     }
     return ACR_OK;
 }
@@ -164,9 +191,13 @@ static acr_status accept(job *j, int members)
 {
     acr_trainer *t = j->t;
     for (int i = 0; i < members; i++)
-        TRY(j->fetched[i]);
+        TRY(t->fetched[i]);
     TRY(count_rows(t, j->n));
-    TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data));
+    TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data, t->run.offsets + 2));
+    if (j->mode == ACR_TRAIN || j->mode == ACR_FORWARD_ONLY) {
+        TRY(acr__compact_fits(t, t->run.rows));
+        acr__compact_assign(t);
+    }
     upload(t, j->mode);
     for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
         t->run.stage_rows[d] = t->run.rows[d];
@@ -184,7 +215,8 @@ static void run_step(const acr_trainer *t, const acr__step *s, int index, int co
 {
     const acr__exec *e = &t->execs[s->node];
     const acr__op_info *op = &acr__ops[e->node->op];
-    acr__step_fn *fn = s->phase == ACR_FORWARD ? op->forward : s->phase == ACR_BACKWARD ? op->backward : op->gradient;
+    bool forward = s->phase == ACR_FORWARD || s->phase == ACR_AGAIN;
+    acr__step_fn *fn = forward ? op->forward : s->phase == ACR_BACKWARD ? op->backward : op->gradient;
     fn(&t->run, e, index, count);
 }
 
@@ -196,7 +228,9 @@ static void scale_weights(acr_trainer *t, const acr__step *loss)
     acr__sum_clear(&own);
     t->run.weight_scale = 1;
     t->run.training = false;
+    t->run.weighing = true;
     run_step(t, loss, 0, 1);
+    t->run.weighing = false;
     t->run.training = true;
     acr__sum_rows(t, &own, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);
     acr__sum_rows(t, &t->weight, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);
@@ -209,6 +243,15 @@ static bool by_micro_batch(const job *j)
     return j->mode == ACR_TRAIN && j->t->opts.reduction >= ACR_MEAN_OF_MICRO_BATCHES;
 }
 
+/* The forward's pieces were all taken in this turn; what is computed again has them anew. */
+static void clear_tickets(const acr_trainer *t)
+{
+    const acr_plan *p = t->plan;
+    for (int i = p->forward_count; i < p->step_count; i++)
+        if (p->steps[i].phase == ACR_AGAIN)
+            atomic_store_explicit(&t->execs[p->steps[i].node].tickets[ACR_TICKET_FORWARD], 0, memory_order_relaxed);
+}
+
 static void run_steps(const job *j, int index, int count)
 {
     acr_trainer *t = j->t;
@@ -217,6 +260,13 @@ static void run_steps(const job *j, int index, int count)
         const acr__step *s = &t->plan->steps[i];
         const acr__exec *e = &t->execs[s->node];
         bool loss = s->node == t->g->loss;
+        if (i == t->plan->forward_count && t->plan->opts.recompute) {
+            if (index == 0)
+                clear_tickets(t);
+            pending = true;
+        }
+        if (t->watch && index == 0 && count == 1)
+            t->watch(t, i);
         if (j->mode == ACR_PREDICT && !t->for_output[s->node])
             continue;
         if (loss && by_micro_batch(j)) {
@@ -247,7 +297,7 @@ static void member(void *arg, int index, int count)
         int64_t bytes = 0;
         for (int i = 0; i < t->g->input_count; i++)
             bytes += t->slot_data[i] ? t->slot_bytes[i] : 0;
-        bool all = count > 1 && count <= 64 && j->source->parallel && t->g->domain_count == 2 &&
+        bool all = count > 1 && count <= ACR_MAX_FETCHERS && j->source->parallel && t->g->domain_count == 2 &&
                    j->n >= 2 * count && j->n * bytes >= acr__min(t->ctx->serial_work, FETCH_BYTES);
         if (all || index == 0)
             fetch(j, all ? index : 0, all ? count : 1);
@@ -406,5 +456,5 @@ acr_status acr__push_check(const acr_trainer *t, const acr_batch *batch, bool ta
                 g->nodes[g->inputs[i]].name);
         data[i] = needed ? batch->data[i] : NULL;
     }
-    return check_ids(t, rows, data);
+    return check_ids(t, rows, data, batch->offsets);
 }

@@ -28,7 +28,10 @@ static int64_t cost_of(const acr_graph *g, const acr__node *n)
 {
     switch (n->op) {
     case ACR_OP_linear:
-        return n->cols * g->nodes[n->in[0]].cols;
+    case ACR_OP_head_cross_entropy:
+        return g->nodes[n->in[1]].cols;
+    case ACR_OP_attention: /* two products over half of the places */
+        return n->cols * g->domains[n->domain].max_rows;
     case ACR_OP_relu: case ACR_OP_leaky_relu: case ACR_OP_add: case ACR_OP_mul: case ACR_OP_bias:
     case ACR_OP_concat: case ACR_OP_reshape:
         return n->cols;
@@ -52,6 +55,8 @@ static void place_exec(acr_trainer *t, int i)
     e->dout = slot_of(t, own->grad);
     e->aux = slot_of(t, own->aux);
     e->class_weight = memory_of(t, own->class_weight);
+    e->chunk = t->plan->chunk;
+    e->table = memory_of(t, own->table);
     e->packed = memory_of(t, own->packed);
     e->packed_back = memory_of(t, own->packed_back);
     for (int j = 0; j < n->inputs; j++) {
@@ -71,12 +76,22 @@ static void place_exec(acr_trainer *t, int i)
         t->work += 3 * e->cost * t->g->domains[n->domain].max_rows;
 }
 
-static bool decays(const acr_trainer_opts *o, const char *name)
+static bool decays(const acr_trainer_opts *o, const acr__param *p)
 {
     for (int i = 0; i < o->weight_decay_exclude_count; i++)
-        if (acr__glob(o->weight_decay_exclude[i], name))
+        if (acr__glob(o->weight_decay_exclude[i], p->name))
             return false;
-    return o->weight_decay != 0;
+    return o->weight_decay != 0 && p->ndim >= o->weight_decay_min_dims;
+}
+
+static acr__use_sum sum_of(const acr_trainer *t, acr__use use)
+{
+    const acr__exec *e = &t->execs[use.node];
+    acr__use_sum s = {.acc = e->acc[use.slot], .acc2 = e->acc2[use.slot], .domain = e->domain};
+    for (int i = 0; i < t->compact_count; i++)
+        if (t->compacts[i].node == use.node)
+            s.compact = &t->compacts[i];
+    return s;
 }
 
 /* Trained parameters in the byte order of their names, their uses in graph order. */
@@ -84,52 +99,60 @@ static acr_status list_trained(acr_trainer *t)
 {
     acr_graph *g = t->g;
     t->trained = acr__alloc(t->ctx, ((size_t)g->param_count + 1) * sizeof *t->trained);
-    t->lists = acr__alloc(t->ctx, ((size_t)g->use_count + 1) * 2 * sizeof *t->lists);
-    t->list_domains = acr__alloc(t->ctx, ((size_t)g->use_count + 1) * sizeof *t->list_domains);
-    if (!t->trained || !t->lists || !t->list_domains)
+    t->uses = acr__alloc(t->ctx, ((size_t)g->use_count + 1) * sizeof *t->uses);
+    if (!t->trained || !t->uses)
         return ACR_E_NO_MEMORY;
     int64_t leaf = 0;
-    int used = 0;
     for (int i = 0; i < g->param_count; i++) {
         const acr__param *param = &g->params[i];
-        acr__trained p = {.param = i, .elements = param->elements, .first_leaf = leaf,
-                          .decays = decays(&t->opts, param->name),
-                          .value = memory_of(t, t->plan->param_places[i].value),
-                          .acc = t->lists + 2 * used, .acc2 = t->lists + 2 * used + param->uses,
-                          .domain = t->list_domains + used};
+        acr__trained p = {.param = i, .elements = param->elements, .first_leaf = leaf, .home = -1,
+                          .decays = decays(&t->opts, param), .cols = param->shape[param->ndim - 1],
+                          .value = memory_of(t, t->plan->param_places[i].value), .use = t->uses + param->first_use};
         for (int s = 0; s < t->plan->slots; s++)
             p.state[s] = memory_of(t, t->plan->param_places[i].state[s]);
         for (int u = 0; u < param->uses; u++) {
-            acr__use use = g->uses[param->first_use + u];
-            const acr__exec *e = &t->execs[use.node];
-            if (!e->acc[use.slot])
+            acr__use_sum sum = sum_of(t, g->uses[param->first_use + u]);
+            if (!sum.acc)
                 continue;
-            p.acc[p.uses] = e->acc[use.slot];
-            p.acc2[p.uses] = e->acc2[use.slot];
-            p.domain[p.uses++] = e->domain;
+            if (!sum.compact && p.home < 0)
+                p.home = p.uses;
+            p.compact |= sum.compact != NULL;
+            p.use[p.uses++] = sum;
         }
         if (!p.uses)
             continue;
-        used += param->uses;
         leaf += (param->elements + ACR_LEAF - 1) / ACR_LEAF;
         t->trained[t->trained_count++] = p;
     }
     return ACR_OK;
 }
 
-/* As PyTorch's Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), keyed by name. */
-static void initial_weights(acr_trainer *t)
+/* As PyTorch's Linear, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), or N(0, std^2), or one
+ * value: keyed by name, so that members may share them out. */
+static void initial_piece(const acr_graph *g, const acr__param *p, uint32_t hash, int64_t at, int64_t n, float *out)
 {
+    if (p->std > 0)
+        acr__init_normals(g->seed, hash, (uint64_t)at, n, out);
+    float bound = p->fan_in > 0 ? (float)(1.0 / sqrt((double)p->fan_in)) : 0.0f;
+    for (int64_t j = 0; j < n; j++)
+        out[j] = p->std > 0      ? p->std * out[j]
+                 : p->fan_in > 0 ? bound * acr__init_uniform(g->seed, hash, (uint64_t)(at + j))
+                                 : p->fill;
+}
+
+static void initial_weights(void *arg, int index, int count)
+{
+    acr_trainer *t = arg;
     for (int i = 0; i < t->g->param_count; i++) {
         const acr__param *p = &t->g->params[i];
         void *value = memory_of(t, t->plan->param_places[i].value);
         uint32_t hash = acr__hash32(p->name);
-        float bound = p->fan_in > 0 ? (float)(1.0 / sqrt((double)p->fan_in)) : 0.0f;
         float piece[512];
-        for (int64_t at = 0, n; at < p->elements; at += n) {
-            n = acr__min(512, p->elements - at);
-            for (int64_t j = 0; j < n; j++)
-                piece[j] = p->fan_in > 0 ? bound * acr__init_uniform(t->g->seed, hash, (uint64_t)(at + j)) : p->fill;
+        int64_t at, last;
+        acr__share(p->elements, 512, index, count, &at, &last);
+        for (int64_t n; at < last; at += n) {
+            n = acr__min(512, last - at);
+            initial_piece(t->g, p, hash, at, n, piece);
             acr__put_floats(t, value, at, n, piece);
         }
     }
@@ -140,8 +163,30 @@ static void constants(acr_trainer *t)
 {
     for (int i = 0; i < t->g->node_count; i++)
         if (t->execs[i].class_weight)
-            acr__put_floats(t, memory_of(t, t->plan->places[i].class_weight), 0, t->execs[i].in_cols[0],
+            acr__put_floats(t, memory_of(t, t->plan->places[i].class_weight), 0, acr__classes(t->g, &t->g->nodes[i]),
                             t->g->nodes[i].class_weight);
+}
+
+/* Each rope's table once; nodes that share one stand behind its first. */
+static acr_status rope_tables(acr_trainer *t)
+{
+    int last = -1;
+    for (int i = 0; i < t->g->node_count; i++) {
+        const acr__node *n = &t->g->nodes[i];
+        int table = t->plan->places[i].table;
+        if (table <= last)
+            continue;
+        last = table;
+        float *row = acr__alloc(t->ctx, (size_t)n->rope.dim * sizeof *row);
+        if (!row)
+            return ACR_E_NO_MEMORY;
+        for (int64_t r = 0; r < t->g->domains[n->domain].max_rows; r++) {
+            acr__rope_row(&n->rope, r, row);
+            acr__put_floats(t, memory_of(t, table), r * n->rope.dim, n->rope.dim, row);
+        }
+        acr__free(t->ctx, row);
+    }
+    return ACR_OK;
 }
 
 static void mark_outputs(acr_trainer *t)
@@ -193,6 +238,7 @@ static ACR_APART acr_status fill(acr_trainer *t)
     for (int i = 0; i < g->node_count; i++)
         place_exec(t, i);
     mark_outputs(t);
+    TRY(acr__compact_list(t));
     TRY(list_trained(t));
     t->leaves = memory_of(t, p->leaves);
     int64_t rows = (int64_t)(p->buffers[p->loss_rows].bytes / (3 * sizeof(double)));
@@ -200,10 +246,15 @@ static ACR_APART acr_status fill(acr_trainer *t)
     t->run = (acr__run){.k = g->reference ? &acr__kernels_ref64 : t->ctx->kernels, .es = g->es, .seed = g->seed,
                         .weight_scale = 1, .loss = {sums, sums + rows, sums + 2 * rows},
                         .scratch = memory_of(t, p->scratch), .scratch_bytes = (size_t)p->buffers[p->scratch].ld};
-    initial_weights(t);
     constants(t);
+    TRY(rope_tables(t));
     if (t->ctx->threads > 1 && t->work * p->opts.micro_batch > t->ctx->serial_work)
         TRY(acr__context_pool(t->ctx, &t->pool));
+    t->run.pool = t->pool;
+    int64_t elements = 0;
+    for (int i = 0; i < g->param_count; i++)
+        elements += g->params[i].elements;
+    acr__team_run(t, elements * 64, initial_weights, t);
     return ACR_OK;
 }
 
@@ -216,7 +267,9 @@ acr_status acr_trainer_create(acr_trainer **out, acr_plan *plan, const acr_train
     t->ctx = plan->ctx;
     t->plan = plan;
     t->g = plan->g;
-    t->opts = opts ? *opts : defaults;
+    t->opts = defaults;
+    if (opts) /* a caller built against an earlier header has a shorter struct */
+        memcpy(&t->opts, opts, opts->size < sizeof t->opts ? opts->size : sizeof t->opts);
     acr_status status;
     ACR_IN_CANON(status, fill(t));
     if (status != ACR_OK)
@@ -236,8 +289,8 @@ void acr_trainer_destroy(acr_trainer *t)
     acr__free(t->ctx, (void *)t->tickets);
     acr__free(t->ctx, t->for_output);
     acr__free(t->ctx, t->trained);
-    acr__free(t->ctx, t->lists);
-    acr__free(t->ctx, t->list_domains);
+    acr__free(t->ctx, t->uses);
+    acr__free(t->ctx, t->compacts);
     acr__free(t->ctx, t->offset_memory);
     acr__free(t->ctx, t);
 }

@@ -15,16 +15,39 @@
 #include "optim/update.h"
 #include "plan/plan.h"
 
+/* An embedding's accumulator with a row for each distinct token of the window. */
+typedef struct acr__compact {
+    acr_node node;
+    acr_domain domain;
+    int input;              /* of the batch: the ids */
+    int32_t *table;         /* for each entry its row, or -1 */
+    int32_t *rows, *slots;  /* for each row of the micro-batch its id's row: of the host, of kernels */
+    char *acc;
+    int64_t entries, cols;
+    int32_t used;           /* rows given out in this window */
+} acr__compact;
+
+/* One use of a parameter: what its gradient is summed in. */
+typedef struct acr__use_sum {
+    char *acc, *acc2; /* acc2: NULL unless planned */
+    acr_domain domain; /* whose rows the chain runs over */
+    const acr__compact *compact; /* NULL: acc has all of the parameter's elements */
+} acr__use_sum;
+
 /* A trained parameter at the close of a window. */
 typedef struct acr__trained {
     int param;
     bool decays;
     int64_t elements, first_leaf;
     char *value, *state[2];
-    int uses;
-    void **acc, **acc2; /* uses entries each, in graph order; acc2's are NULL unless planned */
-    acr_domain *domain; /* whose rows each use's chain runs over */
+    int uses, home; /* home: the first use that has all elements, -1: none has */
+    acr__use_sum *use; /* in graph order */
+    bool compact;   /* some use is */
+    int64_t cols;   /* of a row of the parameter */
 } acr__trained;
+
+/* In a larger team one member fetches for all. */
+enum { ACR_MAX_INPUTS = 64, ACR_MAX_FETCHERS = 64 };
 
 struct acr_trainer {
     acr_context *ctx;
@@ -41,11 +64,14 @@ struct acr_trainer {
     bool *for_output; /* a node each: predictions need it */
     acr__trained *trained;
     int trained_count;
-    void **lists;            /* storage of trained[].acc and acc2 */
-    acr_domain *list_domains; /* of trained[].domain */
+    acr__use_sum *uses;      /* storage of trained[].use */
+    acr__compact *compacts;
+    int compact_count;
     double *leaves;
     int64_t work; /* multiply-adds a sample, forward and back, about */
     bool packed_valid;
+
+    void (*watch)(acr_trainer *t, int step); /* tests: called before each step of a team of one */
 
     acr__run run;
     acr_clock clock;
@@ -55,12 +81,12 @@ struct acr_trainer {
     acr__sum loss, weight;
 
     /* what the slots of a source are made of; filled per call */
-    void *slot_data[64];
-    int64_t slot_bytes[64];
+    void *slot_data[ACR_MAX_INPUTS];
+    int64_t slot_bytes[ACR_MAX_INPUTS];
     int32_t *slot_offsets[ACR_MAX_DOMAINS];
     int32_t *offset_memory; /* ragged domains x (micro_batch + 1) */
+    acr_status fetched[ACR_MAX_FETCHERS]; /* by member */
 };
-enum { ACR_MAX_INPUTS = 64 };
 
 /* What the train loop needs to know of a trainer. */
 acr_context *acr__trainer_context(const acr_trainer *t);
@@ -99,6 +125,26 @@ void acr__fetch_floats(const acr_trainer *t, const void *node, int64_t first, in
 double acr__fetch_real(const acr_trainer *t, const void *node, int64_t i);
 /* Adds n sums of rows, which a loss kernel wrote. */
 void acr__sum_rows(const acr_trainer *t, acr__sum *sum, const double *rows, int64_t n);
+
+/* -- compact.c -- */
+acr_status acr__compact_list(acr_trainer *t);
+/* A window opens: no token has a row. */
+void acr__compact_clear(acr_trainer *t);
+/* Whether so many more rows, by domain, fit the window that was planned. */
+acr_status acr__compact_fits(const acr_trainer *t, const int64_t *rows);
+/* Gives rows to the tokens of a micro-batch, whose ids are in range. */
+void acr__compact_assign(acr_trainer *t);
+/* The row of an entry; NULL: it did not occur. */
+char *acr__compact_row(const acr_trainer *t, const acr__compact *c, int64_t entry);
+/* Joins the uses of elements [first, first + n) of a parameter with compact ones,
+ * which no window with spilled chains has. Returns where the sum is: where the use
+ * `home` has it, or in `leaf` if there is none. `zeros` are n reals of +0. */
+char *acr__compact_join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *zeros, char *leaf);
+/* Without a home: from the leaf back into rows, and into a leaf again, with `absent`
+ * where there are none. */
+void acr__compact_keep(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *leaf);
+void acr__compact_gather(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *absent,
+                         char *leaf);
 
 /* -- close.c -- */
 /* Divides, checks, clips, updates; fills the report's norm, clip and skipped. */

@@ -18,6 +18,7 @@ acr_status acr_window_open(acr_trainer *t)
     memset(t->window_rows, 0, sizeof t->window_rows);
     memset(t->run.stage_rows, 0, sizeof t->run.stage_rows);
     memset(t->run.stage_first, 0, sizeof t->run.stage_first);
+    acr__compact_clear(t);
     acr__sum_clear(&t->loss);
     acr__sum_clear(&t->weight);
     return ACR_OK;
@@ -42,6 +43,17 @@ static acr_status check_rows(const acr_trainer *t, int64_t n)
                 (long long)rows);
     }
     return ACR_OK;
+}
+
+/* The same for a batch, whose rows are known. */
+static acr_status check_batch(const acr_trainer *t, const acr_batch *batch)
+{
+    int64_t rows[ACR_MAX_DOMAINS] = {0};
+    TRY(check_rows(t, batch->samples));
+    rows[ACR_SAMPLE] = batch->samples;
+    for (int d = 2; d < t->g->domain_count; d++)
+        rows[d] = batch->offsets[d - 2][batch->samples];
+    return acr__compact_fits(t, rows);
 }
 
 static ACR_APART acr_status pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n)
@@ -76,6 +88,7 @@ acr_status acr_window_pull(acr_trainer *t, const acr_source *source, int64_t win
 acr_status acr_window_add(acr_trainer *t, const acr_batch *batch)
 {
     TRY(acr__push_check(t, batch, true));
+    TRY(check_batch(t, batch));
     acr__push push = {t, batch};
     acr_source source = acr__push_source(&push);
     return acr_window_pull(t, &source, 0, 0, batch->samples);
@@ -158,7 +171,7 @@ static acr_node output_node(const acr_trainer *t, const char *name)
 acr_status acr_window_forward(acr_trainer *t, const acr_batch *batch)
 {
     TRY(acr__push_check(t, batch, false));
-    TRY(check_rows(t, batch->samples));
+    TRY(check_batch(t, batch));
     FAIL_IF(t->g->loss != ACR_NONE, t->ctx, ACR_E_STATE, "the graph has a loss of its own; use acr_window_add");
     FAIL_IF(batch->samples < 1 || batch->samples > t->plan->opts.micro_batch, t->ctx, ACR_E_ARGUMENT,
             "the batch has %lld samples, from 1 to the micro-batch of %lld are allowed", (long long)batch->samples,

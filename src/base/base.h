@@ -73,6 +73,10 @@ static inline int64_t acr__round_up(int64_t a, int64_t to) { return (a + to - 1)
  * `count` owns, in multiples of `unit` (the last share takes the tail). */
 static inline void acr__share(int64_t total, int64_t unit, int index, int count, int64_t *first, int64_t *last)
 {
+    *first = 0;
+    *last = total;
+    if (count == 1)
+        return; /* small networks would spend more on the divisions than on their products */
     int64_t units = (total + unit - 1) / unit;
     *first = acr__min(units * index / count * unit, total);
     *last = acr__min(units * (index + 1) / count * unit, total);

@@ -7,8 +7,10 @@
  * use, so that two uses never meet:
  *     dropout          tweak 0            (window, op, place of the sample, element/4)
  *     initial weights  ACR_TWEAK_INIT     (element/4 low, high, name, 0)
+ *                      ACR_TWEAK_NORMAL   (element/2 low, high, name, 1)  where they are normal
  *     acr_normal       ACR_TWEAK_NORMAL   (index/2 low, high, stream, 0)
  *     acr_shuffle      ACR_TWEAK_SHUFFLE  (epoch, 0, 0, 0)
+ *     acr__sampler     ACR_TWEAK_SAMPLER  (place low, high, 0, 0)
  * Changing any of this changes every training: it belongs to ACR_NUMERICS. */
 #ifndef ACR_PHILOX_H
 #define ACR_PHILOX_H
@@ -18,6 +20,7 @@
 #define ACR_TWEAK_INIT    UINT64_C(0x57454947485453a1)
 #define ACR_TWEAK_NORMAL  UINT64_C(0x4e4f524d414c53b2)
 #define ACR_TWEAK_SHUFFLE UINT64_C(0x53485546464c45c3)
+#define ACR_TWEAK_SAMPLER UINT64_C(0x53414d504c4552d4)
 
 static inline void acr__philox4x32(const uint32_t ctr[4], const uint32_t key[2], uint32_t out[4])
 {
@@ -73,5 +76,9 @@ static inline float acr__init_uniform(uint64_t seed, uint32_t name_hash, uint64_
     acr__philox4x32(ctr, key, out);
     return (float)((int32_t)(out[element % 4] >> 8) - (1 << 23)) * 0x1p-23f;
 }
+
+/* Elements [first, first + n) of the initial weights of a parameter that start
+ * normal: N(0, 1), by normal.c. The caller is in the canon's floating-point mode. */
+void acr__init_normals(uint64_t seed, uint32_t name_hash, uint64_t first, int64_t n, float *out);
 
 #endif

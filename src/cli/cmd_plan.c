@@ -117,7 +117,7 @@ static void print_text(const acr__setup *s)
     printf("weights      %s, staged rows %lld\n",
            acr_plan_kind_bytes(s->plan, ACR_KIND_PACKED) ? "packed once per update" : "not packed",
            (long long)acr_plan_stage_rows(s->plan));
-    printf("length       %s updates, %s an epoch\n", acr__count_text(s->windows, a), acr__count_text(s->per_epoch, b));
+    printf("length       %s updates, %s an epoch\n", acr__count_text(s->windows, a), acr__count_text(s->epoch.windows, b));
     printf("time         %s an update, %s in all (estimated)\n", acr__time_text(s->window_seconds, b),
            acr__time_text(s->window_seconds * (double)s->windows, c));
     printf("memory\n");
@@ -200,7 +200,7 @@ static void print_json(const acr__setup *s, const choice *fits, int count)
     acr__json_text(&j, "why", s->why);
     acr__json_i64(&j, "stage_rows", acr_plan_stage_rows(s->plan));
     acr__json_i64(&j, "updates", s->windows);
-    acr__json_i64(&j, "updates_per_epoch", s->per_epoch);
+    acr__json_i64(&j, "updates_per_epoch", s->epoch.windows);
     acr__json_f64(&j, "update_seconds", s->window_seconds);
     acr__json_f64(&j, "seconds", s->window_seconds * (double)s->windows);
     acr__json_i64(&j, "threads", acr_context_threads(s->ctx));

@@ -23,8 +23,8 @@ static void tell_batch(const acr__setup *s)
     acr__count_text(s->windows, count[3]);
     acr__say(s->cli, "batch    effective %s = micro %s x %lld steps%s (%s)", count[0], count[1], (long long)steps,
              s->effective % s->micro_batch ? ", the last one smaller" : "", s->why);
-    acr__say(s->cli, "length   %s samples, %lld update%s an epoch, %s in all", count[2], (long long)s->per_epoch,
-             s->per_epoch == 1 ? "" : "s", count[3]);
+    acr__say(s->cli, "length   %s samples, %lld update%s an epoch, %s in all", count[2], (long long)s->epoch.windows,
+             s->epoch.windows == 1 ? "" : "s", count[3]);
     if (tail && s->cfg->last_window == ACR__LAST_STEP)
         acr__say(s->cli, "         the last window of an epoch has %lld samples, divided by its own weight",
                  (long long)tail);

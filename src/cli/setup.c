@@ -130,7 +130,7 @@ static acr_node build_model(acr_graph *g, const acr__config *cfg, const int64_t 
     acr__mlp mlp = {.layer_count = count,
                     .layers = layers ? layers : cfg->model_layers.item,
                     .activation = activation,
-                    .dropout = cfg->model_dropout,
+                    .dropout = acr__config_dropout(cfg, 0),
                     .names = cfg->model_names.count ? (const char *const *)cfg->model_names.item : NULL};
     return acr__mlp_build(g, x, &mlp);
 }
@@ -212,9 +212,10 @@ static acr_status begin(acr__setup *s)
     TRY(probe(s, true, &s->eval_info));
     TRY(make_graph(s));
     s->effective = acr__min(cfg->effective_batch_size, s->train_info.samples);
-    acr_status status = acr__config_windows(cfg, s->train_info.samples, &s->per_epoch, &s->windows);
+    s->epoch.samples = s->train_info.samples;
+    acr_status status = acr__config_windows(cfg, &s->epoch, &s->windows);
     if (status == ACR_OK)
-        status = acr__config_trainer_opts(cfg, s->train_info.samples, &s->trainer_opts);
+        status = acr__config_trainer_opts(cfg, &s->epoch, &s->trainer_opts);
     FAIL_IF(status != ACR_OK, s->ctx, status, "%s", acr_error(cfg->ctx));
     return check_schedule(s);
 }

@@ -37,7 +37,8 @@ typedef struct acr__setup {
     bool weighted;                        /* the graph has the input "weight" */
     int64_t parameters;                   /* elements, all */
     int64_t effective;                    /* at most the samples of an epoch */
-    int64_t per_epoch, windows;           /* windows of an epoch, of the run */
+    acr__epoch epoch;
+    int64_t windows;                      /* of the run */
     acr_trainer_opts trainer_opts;        /* borrows from cfg */
 
     /* plan */

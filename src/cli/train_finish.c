@@ -54,7 +54,7 @@ static void describe_model(acr__json *j, const acr__config *cfg)
     for (int i = 0; i < cfg->model_activation.count; i++)
         acr__json_text(j, NULL, activation[cfg->model_activation.item[i]]);
     acr__json_end(j);
-    acr__json_f64(j, "dropout", cfg->model_dropout);
+    acr__json_f64(j, "dropout", acr__config_dropout(cfg, 0));
     if (cfg->model_names.count) {
         acr__json_array(j, "names");
         for (int i = 0; i < cfg->model_names.count; i++)
@@ -101,7 +101,7 @@ static void tell_numbers(acr__json *j, const acr__train_run *r, const result *ou
     acr__json_i64(j, "windows", out->clock.windows);
     acr__json_i64(j, "skipped", out->clock.skipped);
     acr__json_i64(j, "samples", out->clock.samples);
-    acr__json_f64(j, "epochs", (double)out->clock.windows / (double)s->per_epoch);
+    acr__json_f64(j, "epochs", (double)out->clock.windows / (double)s->epoch.windows);
     acr__json_f64(j, "loss", r->state.last_loss);
     if (r->state.eval_step) {
         acr__json_f64(j, "eval_loss", r->state.eval_loss);

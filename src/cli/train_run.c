@@ -152,8 +152,8 @@ acr_status acr__train_run_begin(acr__train_run *r, acr__cli *cli, acr__setup *s,
     acr__config *cfg = s->cfg;
     *r = (acr__train_run){.cli = cli, .s = s, .folder = folder, .log_every = cfg->logging_steps};
     r->state.last_loss = r->state.eval_loss = r->state.eval_accuracy = r->state.best_metric = NAN;
-    r->eval_every = s->eval_set ? acr__horizon_updates(cfg->eval_steps, s->per_epoch) : 0;
-    r->save_every = acr__horizon_updates(cfg->save_steps, s->per_epoch);
+    r->eval_every = s->eval_set ? acr__horizon_updates(cfg->eval_steps, &s->epoch) : 0;
+    r->save_every = acr__horizon_updates(cfg->save_steps, &s->epoch);
     acr_status status = ACR_OK;
     if (from)
         status = acr__run_checkpoint_restore(folder, from, s->trainer, &r->state);
@@ -161,7 +161,7 @@ acr_status acr__train_run_begin(acr__train_run *r, acr__cli *cli, acr__setup *s,
     if (status == ACR_OK)
         status = acr__run_events_clear(folder, r->state.events);
     if (status == ACR_OK)
-        status = acr__run_log_open(&r->log, s->ctx, folder, &r->state, s->per_epoch, from == NULL);
+        status = acr__run_log_open(&r->log, s->ctx, folder, &r->state, s->epoch.windows, from == NULL);
     if (status == ACR_OK)
         status = acr_clock_get(s->trainer, &r->begun);
     r->look_every = (int64_t)(LOOK_WORK / 3 / (double)s->parameters);

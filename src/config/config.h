@@ -36,21 +36,26 @@ typedef struct acr__reals {
 
 /* A length of training. AUTO: not given; what it means then is the option's:
  * max_steps: from num_train_epochs; save_steps: every 10 minutes and at the end. */
-typedef enum acr__unit { ACR__UNIT_AUTO = 0, ACR__UNIT_UPDATES, ACR__UNIT_EPOCHS } acr__unit;
+typedef enum acr__unit { ACR__UNIT_AUTO = 0, ACR__UNIT_UPDATES, ACR__UNIT_EPOCHS, ACR__UNIT_TOKENS } acr__unit;
 typedef struct acr__horizon {
-    double count; /* whole for updates; epochs may be parts of one */
+    double count; /* whole for updates and tokens; epochs may be parts of one */
     acr__unit unit;
 } acr__horizon;
 
 /* Enumerated options hold these; optimizer holds acr_optimizer, lr_scheduler_type
  * acr_schedule and loss_reduction acr_reduction. */
-enum { ACR__MODEL_MLP = 0 };
-enum { ACR__FORMAT_IDX = 0, ACR__FORMAT_NPY, ACR__FORMAT_SAFETENSORS, ACR__FORMAT_NORMAL };
+enum { ACR__MODEL_MLP = 0, ACR__MODEL_GPT2, ACR__MODEL_LLAMA, ACR__MODEL_QWEN2, ACR__MODEL_HF };
+enum { ACR__FORMAT_IDX = 0, ACR__FORMAT_NPY, ACR__FORMAT_SAFETENSORS, ACR__FORMAT_NORMAL, ACR__FORMAT_TOKENS,
+       ACR__FORMAT_TEXT, ACR__FORMAT_JSONL, ACR__FORMAT_KJV };
 enum { ACR__LOSS_MSE = 0, ACR__LOSS_MAE, ACR__LOSS_HUBER, ACR__LOSS_CROSS_ENTROPY, ACR__LOSS_BCE_WITH_LOGITS };
 enum { ACR__ACT_RELU = 0, ACR__ACT_LEAKY_RELU, ACR__ACT_GELU, ACR__ACT_GELU_TANH, ACR__ACT_SILU, ACR__ACT_TANH,
        ACR__ACT_SIGMOID };
 enum { ACR__LAST_STEP = 0, ACR__LAST_DROP };
-enum { ACR__DTYPE_FLOAT32 = 0 };
+enum { ACR__DTYPE_FLOAT32 = 0, ACR__DTYPE_BFLOAT16 };
+enum { ACR__RECOMPUTE_NONE = 0, ACR__RECOMPUTE_FULL, ACR__RECOMPUTE_AUTO };
+enum { ACR__PACKING_STREAM = 0, ACR__PACKING_WHOLE };
+enum { ACR__TEMPLATE_CHATML = 0, ACR__TEMPLATE_PLAIN };
+enum { ACR__LOSS_ON_COMPLETIONS = 0, ACR__LOSS_ON_ALL };
 enum { ACR__METRIC_LOSS = 0, ACR__METRIC_ACCURACY };
 
 /* ---- the options ----------------------------------------------------------- */
@@ -86,7 +91,8 @@ typedef struct acr__config {
      * After load: model_activation has one entry per hidden layer; micro_batch_size
      * is 0 for auto, and gradient_accumulation_steps is 0 with it;
      * effective_batch_size is always set; name is the recipe's file name when
-     * not given; idx and npy have absolute paths in input, target and weight. */
+     * not given; idx and npy have absolute paths in input, target and weight;
+     * model_dropout is NaN for auto. */
 #define ACR_OPTION(group, member, key, type, kind, use, range, values, fallback, needs, aliases, help) \
     acr__type_##type member;
 #include "config/options.def"
@@ -173,13 +179,22 @@ typedef struct acr__data_spec {
 } acr__data_spec;
 acr__data_spec acr__config_data(const acr__config *cfg, bool eval);
 
-/* How long a run over `samples` training samples is. Windows per epoch: ceil, or
- * floor with last_window: drop. ACR_E_CONFIG when that leaves no window. */
-acr_status acr__config_windows(const acr__config *cfg, int64_t samples, int64_t *per_epoch, int64_t *total);
+/* Whether the model is a transformer over tokens. */
+bool acr__config_is_language(const acr__config *cfg);
+/* model.dropout, or `otherwise` where it is auto. */
+double acr__config_dropout(const acr__config *cfg, double otherwise);
+/* What an epoch is made of; tokens is 0 where samples are not made of them. */
+typedef struct acr__epoch {
+    int64_t samples, tokens;
+    int64_t windows; /* filled by config_windows */
+} acr__epoch;
+/* How long a run is, in windows. Windows of an epoch: ceil, or floor with
+ * last_window: drop. ACR_E_CONFIG when that leaves no window. */
+acr_status acr__config_windows(const acr__config *cfg, acr__epoch *epoch, int64_t *total);
 /* In updates, at least 1 where the horizon is above 0; 0 for 0; -1 for AUTO. */
-int64_t acr__horizon_updates(acr__horizon h, int64_t windows_per_epoch);
+int64_t acr__horizon_updates(acr__horizon h, const acr__epoch *epoch);
 /* The trainer's options; borrows weight_decay_exclude from the config. */
-acr_status acr__config_trainer_opts(const acr__config *cfg, int64_t samples, acr_trainer_opts *out);
+acr_status acr__config_trainer_opts(const acr__config *cfg, const acr__epoch *epoch, acr_trainer_opts *out);
 
 /* ---- what a run stores ----------------------------------------------------- */
 /* A recipe with every option that is used, absolute paths, without output_dir and

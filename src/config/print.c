@@ -83,7 +83,7 @@ void acr__options_print_help(FILE *f, int use)
             print_flag(f, o->key, type_name(o), help);
         }
     }
-    fprintf(f, "\nSTEPS are updates (500), or epochs (2e, 0.5e). SIZE is bytes, or 64MiB, 6GiB.\n"
+    fprintf(f, "\nSTEPS are updates (500), epochs (2e) or tokens (10Mt). SIZE is bytes, or 64MiB.\n"
                "Flag, then environment (ACCRUE_LEARNING_RATE), then recipe, then [default].\n");
 }
 
@@ -138,11 +138,14 @@ static const char introduction[] =
     "Kinds: **identity**: resuming with another value is refused, and recipe_hash is made of these.\n"
     "**horizon**: may be changed on resume; the change is told. **free**: may change at any resume; the\n"
     "weights don't.\n\n"
-    "Steps are updates (`500` or `500u`) or epochs (`2e`, `0.5e`). Sizes are bytes, or `512KiB`,\n"
-    "`64MiB`, `1.5GiB`.\n\n"
-    "Must be given: `model.type`, `model.layers`, `data.train.format` and what it needs, `loss` (it is\n"
-    "not guessed from the targets), `optimizer`, `learning_rate`, `effective_batch_size` (or\n"
-    "`micro_batch_size` and `gradient_accumulation_steps`), and `num_train_epochs` or `max_steps`.\n\n"
+    "Steps are updates (`500` or `500u`), epochs (`2e`, `0.5e`) or, of language models, tokens (`10Mt`,\n"
+    "`500kt`, `1.5Gt`). Sizes are bytes, or `512KiB`, `64MiB`, `1.5GiB`.\n\n"
+    "Must be given: `model.type` and its sizes (`model.layers`; `model.path`; or `model.hidden_size`,\n"
+    "`model.num_hidden_layers` and `model.num_attention_heads`), `data.train.format` and what it needs,\n"
+    "`loss` where the model is an mlp (it is not guessed from the targets), `optimizer`,\n"
+    "`learning_rate`, `effective_batch_size` (or `micro_batch_size` and `gradient_accumulation_steps`),\n"
+    "and `num_train_epochs` or `max_steps`. Text also needs a tokenizer: `data.tokenizer`,\n"
+    "`data.learn_tokenizer`, or the one in `model.path`.\n\n"
     "gradient_accumulation_steps = ceil(effective_batch_size / micro_batch_size). From effective and\n"
     "steps follows micro = ceil(effective / steps), from micro and steps their product; where all three\n"
     "are given they have to agree. A flag for the micro-batch alone, or for the steps alone, leaves the\n"
@@ -209,7 +212,7 @@ static void print_schema_item(FILE *f, const acr__option *o)
     case ACR__ENUM:
     case ACR__ENUMS: print_schema_words(f, o->values); break;
     case ACR__SIZE: fprintf(f, "\"type\": [\"integer\", \"string\"], \"pattern\": \"^[0-9.]+ *[KMGT]iB$\""); break;
-    case ACR__HORIZON: fprintf(f, "\"type\": [\"integer\", \"string\"], \"pattern\": \"^[0-9.]+[ue]$\""); break;
+    case ACR__HORIZON: fprintf(f, "\"type\": [\"integer\", \"string\"], \"pattern\": \"^[0-9.]+([ue]|[kMG]?t)$\""); break;
     default: fprintf(f, "\"type\": \"string\", \"minLength\": 1"); break;
     }
 }

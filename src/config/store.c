@@ -262,17 +262,21 @@ acr_status acr__config_compare(acr__config *cfg, const char *stored, acr__texts 
 }
 
 /* ---- lengths and the trainer --------------------------------------------------------- */
-int64_t acr__horizon_updates(acr__horizon h, int64_t windows_per_epoch)
+int64_t acr__horizon_updates(acr__horizon h, const acr__epoch *epoch)
 {
     if (h.unit == ACR__UNIT_AUTO)
         return -1;
-    double updates = h.unit == ACR__UNIT_EPOCHS ? ceil(h.count * (double)windows_per_epoch) : h.count;
+    double updates = h.count;
+    if (h.unit == ACR__UNIT_EPOCHS)
+        updates = ceil(h.count * (double)epoch->windows);
+    if (h.unit == ACR__UNIT_TOKENS)
+        updates = ceil(h.count / (double)epoch->tokens * (double)epoch->windows);
     return updates > 0x1p53 ? (int64_t)1 << 53 : (int64_t)updates;
 }
 
-acr_status acr__config_windows(const acr__config *cfg, int64_t samples, int64_t *per_epoch, int64_t *total)
+acr_status acr__config_windows(const acr__config *cfg, acr__epoch *epoch, int64_t *total)
 {
-    int64_t effective = cfg->effective_batch_size;
+    int64_t effective = cfg->effective_batch_size, samples = epoch->samples;
     int64_t windows = samples / effective + (cfg->last_window == ACR__LAST_STEP && samples % effective != 0);
     FAIL_IF(
         windows == 0, cfg->ctx, ACR_E_CONFIG,
@@ -282,15 +286,16 @@ acr_status acr__config_windows(const acr__config *cfg, int64_t samples, int64_t 
     acr__horizon length = cfg->max_steps;
     if (length.unit == ACR__UNIT_AUTO)
         length = (acr__horizon){cfg->num_train_epochs, ACR__UNIT_EPOCHS};
-    *per_epoch = windows;
-    *total = acr__horizon_updates(length, windows);
+    epoch->windows = windows;
+    *total = acr__horizon_updates(length, epoch);
     return ACR_OK;
 }
 
-acr_status acr__config_trainer_opts(const acr__config *cfg, int64_t samples, acr_trainer_opts *out)
+acr_status acr__config_trainer_opts(const acr__config *cfg, const acr__epoch *epoch, acr_trainer_opts *out)
 {
-    int64_t per_epoch, total;
-    TRY(acr__config_windows(cfg, samples, &per_epoch, &total));
+    acr__epoch e = *epoch;
+    int64_t total;
+    TRY(acr__config_windows(cfg, &e, &total));
     *out = (acr_trainer_opts)ACR_TRAINER_OPTS_INIT;
     out->learning_rate = cfg->learning_rate;
     out->weight_decay = cfg->weight_decay;
@@ -302,12 +307,15 @@ acr_status acr__config_trainer_opts(const acr__config *cfg, int64_t samples, acr
     out->adam_epsilon = cfg->adam_epsilon;
     out->max_grad_norm = cfg->max_grad_norm;
     out->schedule = (acr_schedule)cfg->lr_scheduler_type;
-    out->warmup_steps = acr__horizon_updates(cfg->warmup_steps, per_epoch);
+    out->warmup_steps = acr__horizon_updates(cfg->warmup_steps, &e);
     out->total_steps = total;
     out->decay_steps =
-        acr__config_used(cfg, ACR__OPT_decay_steps) ? acr__horizon_updates(cfg->decay_steps, per_epoch) : 0;
+        acr__config_used(cfg, ACR__OPT_decay_steps) ? acr__horizon_updates(cfg->decay_steps, &e) : 0;
     out->min_lr_ratio = cfg->min_lr_ratio;
     out->reduction = (acr_reduction)cfg->loss_reduction;
+    /* biases and norm scales of transformers do not decay, unless the recipe lists what does not */
+    out->weight_decay_min_dims =
+        acr__config_is_language(cfg) && !acr__config_given(cfg, ACR__OPT_weight_decay_exclude) ? 2 : 0;
     out->weight_decay_exclude_count = cfg->weight_decay_exclude.count;
     out->weight_decay_exclude = (const char *const *)cfg->weight_decay_exclude.item;
     return ACR_OK;

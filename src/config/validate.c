@@ -4,22 +4,36 @@
  * options alone can tell. Whether files exist and shapes fit them is not asked. */
 #include "config/options.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* What has no default, and what to write. effective_batch_size is batch.c's. */
+enum { FOR_MLP = 1, FOR_SHAPED = 2, FOR_HF = 4, FOR_ANY = 7 }; /* shaped: a transformer whose sizes the recipe tells */
 static const struct {
-    int option;
+    int option, models;
     const char *example;
 } required[] = {
-    {ACR__OPT_model_type, "model: {type: mlp, layers: [784, 512, 10]}"},
-    {ACR__OPT_model_layers, "model: {type: mlp, layers: [784, 512, 10]}"},
-    {ACR__OPT_data_train_format, "data: {train: {format: idx, input: IMAGES.gz, target: LABELS.gz}}"},
-    {ACR__OPT_loss, "loss: cross_entropy (classes) or loss: mse (numbers)"},
-    {ACR__OPT_optimizer, "optimizer: adamw"},
-    {ACR__OPT_learning_rate, "learning_rate: 1e-3"},
+    {ACR__OPT_model_type, FOR_ANY, "model: {type: mlp, layers: [784, 512, 10]}"},
+    {ACR__OPT_model_layers, FOR_MLP, "model: {type: mlp, layers: [784, 512, 10]}"},
+    {ACR__OPT_model_path, FOR_HF, "path: FOLDER (with config.json and model.safetensors) under model"},
+    {ACR__OPT_model_hidden_size, FOR_SHAPED, "hidden_size: 256 under model"},
+    {ACR__OPT_model_num_hidden_layers, FOR_SHAPED, "num_hidden_layers: 6 under model"},
+    {ACR__OPT_model_num_attention_heads, FOR_SHAPED, "num_attention_heads: 4 under model"},
+    {ACR__OPT_data_train_format, FOR_MLP, "data: {train: {format: idx, input: IMAGES.gz, target: LABELS.gz}}"},
+    {ACR__OPT_data_train_format, FOR_SHAPED | FOR_HF, "data: {train: {format: text, path: FILE.txt}}"},
+    {ACR__OPT_loss, FOR_MLP, "loss: cross_entropy (classes) or loss: mse (numbers)"},
+    {ACR__OPT_optimizer, FOR_ANY, "optimizer: adamw"},
+    {ACR__OPT_learning_rate, FOR_ANY, "learning_rate: 1e-3"},
 };
+
+bool acr__config_is_language(const acr__config *cfg) { return cfg->model_type != ACR__MODEL_MLP; }
+
+double acr__config_dropout(const acr__config *cfg, double otherwise)
+{
+    return isnan(cfg->model_dropout) ? otherwise : cfg->model_dropout;
+}
 
 static acr_status missing(acr__config *cfg, int option, const char *example)
 {
@@ -29,8 +43,9 @@ static acr_status missing(acr__config *cfg, int option, const char *example)
 
 static acr_status check_required(acr__config *cfg)
 {
+    int model = cfg->model_type == ACR__MODEL_MLP ? FOR_MLP : cfg->model_type == ACR__MODEL_HF ? FOR_HF : FOR_SHAPED;
     for (size_t i = 0; i < sizeof required / sizeof required[0]; i++)
-        if (!acr__config_given(cfg, required[i].option))
+        if (required[i].models & model && !acr__config_given(cfg, required[i].option))
             return missing(cfg, required[i].option, required[i].example);
     return ACR_OK;
 }
@@ -98,7 +113,8 @@ static acr_status check_unused(acr__config *cfg)
 }
 
 /* ---- the sections ------------------------------------------------------------------ */
-static acr_status check_model(acr__config *cfg)
+/* The widths of a dense network, and what is told per layer. */
+static acr_status check_layers(acr__config *cfg)
 {
     acr_context *ctx = cfg->ctx;
     FAIL_IF(cfg->model_layers.count < 2, ctx, ACR_E_CONFIG,
@@ -123,29 +139,58 @@ static acr_status check_model(acr__config *cfg)
         for (int k = 0; k < i; k++)
             FAIL_IF(strcmp(names->item[i], names->item[k]) == 0, ctx, ACR_E_CONFIG, "%s: has %s twice",
                     acr__config_where(cfg, ACR__OPT_model_names), acr__show(names->item[i]).text);
+    return ACR_OK;
+}
+
+static acr_status check_model(acr__config *cfg)
+{
+    acr_context *ctx = cfg->ctx;
     FAIL_IF(cfg->model_init_prefix && !cfg->model_init_from, ctx, ACR_E_CONFIG,
             "%s: has no meaning without model.init_from; add it, or remove this",
             acr__config_where(cfg, ACR__OPT_model_init_prefix));
     FAIL_IF(cfg->trainable.count == 0, ctx, ACR_E_CONFIG, "%s: nothing would be trained; leave it out to train all",
             acr__config_where(cfg, ACR__OPT_trainable));
-    return ACR_OK;
+    return acr__config_is_language(cfg) ? ACR_OK : check_layers(cfg);
+}
+/* The formats that are sequences of tokens are those of language models. */
+static acr_status check_format(acr__config *cfg, int option)
+{
+    bool language = acr__config_is_language(cfg);
+    const char *const fits = language ? "safetensors|tokens|text|jsonl|kjv" : "idx|npy|safetensors|normal";
+    if (acr__option_is(cfg, option, fits))
+        return ACR_OK;
+    acr__buffer model = {.ctx = cfg->ctx};
+    char wanted[96];
+    acr__option_format(cfg, ACR__OPT_model_type, ACR__STYLE_TEXT, &model);
+    tell_words(fits, wanted, sizeof wanted);
+    acr_status status = model.status;
+    if (status == ACR_OK)
+        status = acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: is no data for model.type: %s; choose %s",
+                           acr__config_where(cfg, option), model.text, wanted);
+    acr__buffer_free(&model);
+    return status;
 }
 
 /* first: the section's format; the six others follow in the order of the table. */
 static acr_status check_data(acr__config *cfg, int first, const char *section)
 {
     enum { PATH = 1, INPUT, TARGET, WEIGHT, SAMPLES, SEED };
+    bool language = acr__config_is_language(cfg);
     for (int i = first; i <= first + SEED; i++)
         if (!acr__config_given(cfg, first) && acr__config_given(cfg, i))
-            return missing(cfg, first, "the kind of file: idx, npy, safetensors or normal");
+            return missing(cfg, first, language ? "the kind of data: text, jsonl, tokens, kjv or safetensors"
+                                                : "the kind of file: idx, npy, safetensors or normal");
     if (!acr__config_given(cfg, first))
         return ACR_OK;
+    TRY(check_format(cfg, first));
     char example[96];
     bool safetensors = acr__option_is(cfg, first, "safetensors");
-    if (safetensors && !acr__config_given(cfg, first + PATH)) {
-        snprintf(example, sizeof example, "path: FILE.safetensors under %s", section);
+    if (acr__config_used(cfg, first + PATH) && !acr__config_given(cfg, first + PATH)) {
+        snprintf(example, sizeof example, "path: FILE%s under %s", safetensors ? ".safetensors" : "", section);
         return missing(cfg, first + PATH, example);
     }
+    FAIL_IF(language && acr__config_given(cfg, first + WEIGHT), cfg->ctx, ACR_E_CONFIG,
+            "%s: tokens have no weights; a target of -100 leaves one out", acr__config_where(cfg, first + WEIGHT));
     for (int i = INPUT; i <= TARGET; i++) {
         if (!acr__config_used(cfg, first + i) || acr__config_given(cfg, first + i))
             continue;
@@ -167,13 +212,24 @@ bool acr__config_split_matters(const acr__config *cfg)
     return cfg->loss_reduction == ACR_MEAN_OF_MICRO_BATCHES || cfg->loss_reduction == ACR_SUM_OF_MICRO_BATCH_MEANS;
 }
 
+static acr_status check_classes(acr__config *cfg)
+{
+    if (!acr__config_used(cfg, ACR__OPT_class_weights) || cfg->class_weights.count == 0)
+        return ACR_OK;
+    const char *where = acr__config_where(cfg, ACR__OPT_class_weights);
+    FAIL_IF(acr__config_is_language(cfg), cfg->ctx, ACR_E_CONFIG, "%s: tokens have no weights; leave it out", where);
+    int64_t outputs = cfg->model_layers.item[cfg->model_layers.count - 1];
+    FAIL_IF(cfg->class_weights.count != outputs, cfg->ctx, ACR_E_CONFIG,
+            "%s: has %d weights for %lld classes (the last of model.layers)", where, cfg->class_weights.count,
+            (long long)outputs);
+    return ACR_OK;
+}
+
 static acr_status check_loss(acr__config *cfg)
 {
-    int64_t outputs = cfg->model_layers.item[cfg->model_layers.count - 1];
-    FAIL_IF(acr__config_used(cfg, ACR__OPT_class_weights) && cfg->class_weights.count &&
-                cfg->class_weights.count != outputs,
-            cfg->ctx, ACR_E_CONFIG, "%s: has %d weights for %lld classes (the last of model.layers)",
-            acr__config_where(cfg, ACR__OPT_class_weights), cfg->class_weights.count, (long long)outputs);
+    FAIL_IF(acr__config_is_language(cfg) && cfg->loss != ACR__LOSS_CROSS_ENTROPY, cfg->ctx, ACR_E_CONFIG,
+            "%s: language models learn by cross_entropy; leave it out", acr__config_where(cfg, ACR__OPT_loss));
+    TRY(check_classes(cfg));
     bool by_split = acr__config_split_matters(cfg);
     FAIL_IF(by_split && cfg->micro_batch_size == 0, cfg->ctx, ACR_E_CONFIG,
             "%s: depends on the split, so micro_batch_size has to be a number; add it, or use mean",
@@ -210,6 +266,41 @@ static acr_status check_length(acr__config *cfg)
     return ACR_OK;
 }
 
+/* Where ids come from, and what is kept for evaluation. */
+static acr_status check_language(acr__config *cfg)
+{
+    acr_context *ctx = cfg->ctx;
+    if (!acr__config_is_language(cfg))
+        return ACR_OK;
+    FAIL_IF(cfg->data_tokenizer && cfg->data_learn_tokenizer, ctx, ACR_E_CONFIG,
+            "%s: data.tokenizer names one already; leave one of the two out",
+            acr__config_where(cfg, ACR__OPT_data_learn_tokenizer));
+    bool reads_text = acr__option_is(cfg, ACR__OPT_data_train_format, "text|jsonl|kjv");
+    FAIL_IF(reads_text && !cfg->data_tokenizer && !cfg->data_learn_tokenizer && cfg->model_type != ACR__MODEL_HF, ctx,
+            ACR_E_CONFIG, "%s: text needs a tokenizer: add tokenizer: FILE.json under data, or learn_tokenizer: 4096",
+            acr__config_where(cfg, ACR__OPT_data_train_format));
+    FAIL_IF(cfg->data_learn_tokenizer && !reads_text, ctx, ACR_E_CONFIG,
+            "%s: a tokenizer is learned from text; data.train is not",
+            acr__config_where(cfg, ACR__OPT_data_learn_tokenizer));
+    FAIL_IF(cfg->data_validation_split > 0 && acr__config_given(cfg, ACR__OPT_data_eval_format), ctx, ACR_E_CONFIG,
+            "%s: data.eval is the evaluation set already; leave one of the two out",
+            acr__config_where(cfg, ACR__OPT_data_validation_split));
+    return ACR_OK;
+}
+
+/* Lengths in tokens are for data that is made of them. */
+static acr_status check_horizons(acr__config *cfg)
+{
+    for (int i = 0; i < ACR__OPTION_COUNT; i++) {
+        bool horizon = acr__option_get(i)->type == ACR__HORIZON;
+        const acr__horizon *h = acr__option_at(cfg, i);
+        FAIL_IF(horizon && h->unit == ACR__UNIT_TOKENS && !acr__config_is_language(cfg), cfg->ctx, ACR_E_CONFIG,
+                "%s: counts tokens, and this model's samples have none; write updates (500) or epochs (2e)",
+                acr__config_where(cfg, i));
+    }
+    return ACR_OK;
+}
+
 static acr_status check_output(acr__config *cfg)
 {
     acr_context *ctx = cfg->ctx;
@@ -218,8 +309,9 @@ static acr_status check_output(acr__config *cfg)
             acr__show(cfg->name).text);
     if (!cfg->load_best_model_at_end)
         return ACR_OK;
-    FAIL_IF(!acr__config_given(cfg, ACR__OPT_data_eval_format) || cfg->eval_steps.count == 0, ctx, ACR_E_CONFIG,
-            "%s: needs data.eval and eval_steps above 0, for best is told by evaluations",
+    bool evaluates = acr__config_given(cfg, ACR__OPT_data_eval_format) || cfg->data_validation_split > 0;
+    FAIL_IF(!evaluates || cfg->eval_steps.count == 0, ctx, ACR_E_CONFIG,
+            "%s: needs data.eval (or data.validation_split) and eval_steps above 0, for best is told by evaluations",
             acr__config_where(cfg, ACR__OPT_load_best_model_at_end));
     FAIL_IF(cfg->metric_for_best_model == ACR__METRIC_ACCURACY && cfg->loss != ACR__LOSS_CROSS_ENTROPY, ctx,
             ACR_E_CONFIG, "%s: accuracy comes with loss: cross_entropy only; use loss",
@@ -230,12 +322,16 @@ static acr_status check_output(acr__config *cfg)
 acr_status acr__config_validate(acr__config *cfg)
 {
     TRY(check_required(cfg));
+    if (acr__config_is_language(cfg) && !acr__config_given(cfg, ACR__OPT_loss))
+        cfg->loss = ACR__LOSS_CROSS_ENTROPY;
     TRY(check_data(cfg, ACR__OPT_data_train_format, "data.train"));
     TRY(check_data(cfg, ACR__OPT_data_eval_format, "data.eval"));
     TRY(check_unused(cfg));
     TRY(check_model(cfg));
     TRY(check_loss(cfg));
     TRY(check_optimizer(cfg));
+    TRY(check_language(cfg));
+    TRY(check_horizons(cfg));
     TRY(check_length(cfg));
     return check_output(cfg);
 }

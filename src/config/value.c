@@ -173,7 +173,7 @@ static acr_status read_size(acr__config *cfg, const acr__option *o, const char *
     return ACR_OK;
 }
 
-/* 500, 500u: updates. 2e, 0.5e: epochs. */
+/* 500, 500u: updates. 2e, 0.5e: epochs. 10Mt, 2.5Gt, 4096t: tokens. */
 static acr_status read_horizon(acr__config *cfg, const acr__option *o, const char *where, const char *text,
                                acr__horizon *out)
 {
@@ -181,17 +181,22 @@ static acr_status read_horizon(acr__config *cfg, const acr__option *o, const cha
     size_t n = strlen(text);
     acr__horizon h = {0, ACR__UNIT_UPDATES};
     char last = n ? text[n - 1] : '\0';
-    if (last == 'e' || last == 'u') {
-        h.unit = last == 'e' ? ACR__UNIT_EPOCHS : ACR__UNIT_UPDATES;
+    double factor = 1;
+    if (last == 'e' || last == 'u' || last == 't') {
+        h.unit = last == 'e' ? ACR__UNIT_EPOCHS : last == 'u' ? ACR__UNIT_UPDATES : ACR__UNIT_TOKENS;
         n--;
     }
-    FAIL_IF(last == 't', cfg->ctx, ACR_E_CONFIG,
-            "%s: '%s' counts tokens, which come with language models; write updates (500) or epochs (2e)", where,
-            acr__show(text).text);
+    if (h.unit == ACR__UNIT_TOKENS && n > 0 && strchr("kMG", text[n - 1])) {
+        factor = text[n - 1] == 'k' ? 1e3 : text[n - 1] == 'M' ? 1e6 : 1e9;
+        n--;
+    }
     snprintf(digits, sizeof digits, "%.*s", n < sizeof digits ? (int)n : 0, text);
     if (!acr__real_read(digits, &h.count))
-        return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is neither updates (500 or 500u) nor epochs (2e)", where,
+        return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is neither updates (500 or 500u) nor epochs (2e) nor tokens (10Mt)", where,
                          acr__show(text).text);
+    h.count *= factor;
+    if (h.unit == ACR__UNIT_TOKENS && h.count != floor(h.count))
+        return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not a whole number of tokens", where, acr__show(text).text);
     if (h.unit == ACR__UNIT_UPDATES && strpbrk(digits, ".eE"))
         return acr__fail(cfg->ctx, ACR_E_CONFIG,
                          "%s: '%s' is not a whole number of updates; write its digits (1000), or 2e for two epochs",
@@ -211,8 +216,6 @@ static acr_status read_enum(acr__config *cfg, const acr__option *o, const char *
     if (i < 0) {
         char allowed[256] = "";
         const char *w;
-        FAIL_IF(strcmp(o->key, "dtype") == 0 && (strcmp(text, "bfloat16") == 0 || strcmp(text, "bf16") == 0), cfg->ctx,
-                ACR_E_CONFIG, "%s: bfloat16 comes with language models; use float32", where);
         for (int k = 0; (w = acr__word(o->values, k, &n)) != NULL; k++)
             snprintf(allowed + strlen(allowed), sizeof allowed - strlen(allowed), "%s%.*s", k ? ", " : "", n, w);
         return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not known; allowed: %s", where, acr__show(text).text,
@@ -232,14 +235,21 @@ static acr_status read_bool(acr__config *cfg, const char *where, const char *tex
     return ACR_OK;
 }
 
+/* What an unset number holds: 0 where it is no value or means the same (off), else NaN. */
+static double unset_real(const acr__option *o)
+{
+    return strcmp(o->values, "auto") == 0 && in_range(o, 0) ? NAN : 0;
+}
+
 /* A word such as auto: what stands for "not set" in each type. */
 static void set_unset(acr__config *cfg, int option)
 {
+    const acr__option *o = acr__option_get(option);
     void *at = acr__option_at(cfg, option);
-    switch (acr__option_get(option)->type) {
+    switch (o->type) {
     case ACR__COUNT:
     case ACR__SIZE: *(int64_t *)at = 0; break;
-    case ACR__REAL: *(double *)at = 0; break;
+    case ACR__REAL: *(double *)at = unset_real(o); break;
     case ACR__HORIZON: *(acr__horizon *)at = (acr__horizon){0, ACR__UNIT_AUTO}; break;
     case ACR__TEXT:
     case ACR__PATH: *(char **)at = NULL; break;
@@ -482,7 +492,7 @@ void acr__option_format(const acr__config *cfg, int option, acr__style style, ac
             add_count(*(const int64_t *)at, out);
         break;
     case ACR__REAL:
-        if (*(const double *)at == 0 && has_word)
+        if (has_word && (isnan(*(const double *)at) || *(const double *)at == unset_real(o)))
             add_word(o->values, 0, out);
         else
             add_number(*(const double *)at, "", out);
@@ -493,6 +503,8 @@ void acr__option_format(const acr__config *cfg, int option, acr__style style, ac
             add_word(o->values, 0, out);
         else if (h->unit == ACR__UNIT_EPOCHS)
             add_number(h->count, "e", out);
+        else if (h->unit == ACR__UNIT_TOKENS)
+            add_number(h->count, "t", out);
         else
             add_count((int64_t)h->count, out);
         break;

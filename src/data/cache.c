@@ -11,6 +11,7 @@
  * serves this process alone. Nothing is ever removed but what dead runs left. */
 #define _GNU_SOURCE
 #include "data/array.h"
+#include "data/cache.h"
 #include "data/gzip.h"
 #include "io/file.h"
 #include <errno.h>
@@ -58,13 +59,14 @@ static void write_head(const identity *id, uint8_t head[HEAD_BYTES])
     memcpy(head + sizeof *id, &sum, sizeof sum);
 }
 
-/* FOLDER of the environment; NULL with ACR_OK: there is none to use. */
-static acr_status default_folder(acr_context *ctx, char **out)
+acr_status acr__cache_folder(acr_context *ctx, const char *given, char **out)
 {
     const char *base = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
     *out = NULL;
-    if (base && base[0] == '/') { /* a relative one is to be ignored, says the XDG specification */
+    if (given) {
+        *out = acr__strdup(ctx, given);
+    } else if (base && base[0] == '/') { /* a relative one is to be ignored, says the XDG specification */
         *out = acr__path_join(ctx, base, "accrue");
     } else if (home && home[0] == '/') {
         *out = acr__path_join(ctx, home, ".cache/accrue");
@@ -72,6 +74,30 @@ static acr_status default_folder(acr_context *ctx, char **out)
         return ACR_OK;
     }
     return *out ? ACR_OK : ACR_E_NO_MEMORY;
+}
+
+/* mkstemp, because a name that can be guessed could be somebody else's link. */
+acr_status acr__cache_nameless(acr_context *ctx, const char *folder, int *fd)
+{
+    char *path = acr__path_join(ctx, folder, "accrue.XXXXXX");
+    if (!path)
+        return ACR_E_NO_MEMORY;
+    int f = mkostemp(path, O_CLOEXEC);
+    acr_status status = f < 0 ? acr__fail(ctx, ACR_E_IO, "%s: no file could be made there: %s", folder, strerror(errno))
+                              : acr__file_remove(ctx, path);
+    if (status == ACR_OK)
+        *fd = f;
+    else if (f >= 0)
+        acr__file_end(f);
+    acr__free(ctx, path);
+    return status;
+}
+
+const char *acr__cache_other(int i)
+{
+    const char *temporary = getenv("TMPDIR");
+    bool has = temporary && temporary[0];
+    return i == 0 && has ? temporary : i == has ? "/tmp" : NULL;
 }
 
 /* ACR_OK: *fd reads a whole copy. Anything else: there is none. */
@@ -178,50 +204,32 @@ static acr_status cached(acr_context *ctx, const acr__array *a, const identity *
     return status;
 }
 
-/* A file without a name in `folder`, gone with the process. mkstemp, because a
- * name that can be guessed could be somebody else's link. */
+/* The elements in a file without a name in `folder`. */
 static acr_status nameless(acr_context *ctx, const acr__array *a, const identity *id, const char *folder, int *fd,
                            bool *unusable)
 {
-    *unusable = false;
-    char *path = acr__path_join(ctx, folder, "accrue.XXXXXX");
-    if (!path)
-        return ACR_E_NO_MEMORY;
-    int f = mkostemp(path, O_CLOEXEC);
-    acr_status status;
+    int f = -1;
     *unusable = true;
-    if (f < 0) {
-        status = acr__fail(ctx, ACR_E_IO, "%s: no file could be made there: %s", folder, strerror(errno));
-    } else {
-        sink to = {.fd = f, .path = path};
-        status = acr__file_remove(ctx, path);
-        if (status == ACR_OK) {
-            status = unpack_to(ctx, a, id, &to);
-            *unusable = to.failed;
-        }
-        if (status == ACR_OK)
-            *fd = f;
-        else
-            acr__file_close(NULL, path, f);
-    }
-    acr__free(ctx, path);
+    TRY(acr__cache_nameless(ctx, folder, &f));
+    sink to = {.fd = f, .path = folder};
+    acr_status status = unpack_to(ctx, a, id, &to);
+    *unusable = to.failed;
+    if (status == ACR_OK)
+        *fd = f;
+    else
+        acr__file_end(f);
     return status;
 }
 
 /* The cache folder, then the places for nameless files, until one can hold it. */
 static acr_status find_room(acr_context *ctx, acr__array *a, const char *cache, const identity *id, bool known, int *fd)
 {
-    const char *places[] = {getenv("TMPDIR"), "/tmp"};
     bool unusable = true;
     acr_status status = ACR_E_IO;
     if (cache && known)
         status = cached(ctx, a, id, cache, fd, &unusable);
-    for (size_t i = 0; i < 2; i++) {
-        if (status == ACR_OK || status == ACR_E_NO_MEMORY || !unusable)
-            return status;
-        if (places[i] && places[i][0])
-            status = nameless(ctx, a, id, places[i], fd, &unusable);
-    }
+    for (int i = 0; status != ACR_OK && status != ACR_E_NO_MEMORY && unusable && acr__cache_other(i); i++)
+        status = nameless(ctx, a, id, acr__cache_other(i), fd, &unusable);
     if (status == ACR_OK || status == ACR_E_NO_MEMORY || !unusable)
         return status;
     char why[ACR_SENTENCE];
@@ -236,13 +244,12 @@ acr_status acr__array_unpack(acr_context *ctx, acr__array *a, const char *cache)
 {
     if (!a->packed)
         return ACR_OK;
-    char *folder = NULL;
-    if (!cache)
-        TRY(default_folder(ctx, &folder));
+    char *folder;
+    TRY(acr__cache_folder(ctx, cache, &folder));
     identity id = {0};
     bool known = identify(a, &id);
     int fd = -1;
-    acr_status status = find_room(ctx, a, cache ? cache : folder, &id, known, &fd);
+    acr_status status = find_room(ctx, a, folder, &id, known, &fd);
     acr__free(ctx, folder);
     TRY(status);
     acr__file_close(NULL, a->path, a->fd);

@@ -9,8 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* Stored bytes read at once: small enough for any thread's stack. */
-enum { PIECE = 8 * 1024, BLOCK = 512 };
+/* Stored bytes read at once, elements converted, places of the order looked up:
+ * small enough for any thread's stack. */
+enum { PIECE = 8 * 1024, BLOCK = 512, SHUFFLED = 64 };
 
 void acr__column_prepare(acr__column *c)
 {
@@ -25,8 +26,8 @@ void acr__column_prepare(acr__column *c)
 static void convert(const acr__column *c, const uint8_t *in, int64_t n, void *out)
 {
     const acr__array_head *h = &c->array.head;
-    size_t bytes = acr_st_dtype_bytes(h->dtype);
     if (c->label) {
+        size_t bytes = acr_st_dtype_bytes(h->dtype);
         int32_t *label = out;
         for (int64_t i = 0; i < n; i++)
             label[i] = (int32_t)acr__element_i64(h->dtype, h->big_endian, in + (size_t)i * bytes);
@@ -37,6 +38,7 @@ static void convert(const acr__column *c, const uint8_t *in, int64_t n, void *ou
         for (int64_t i = 0; i < n; i++)
             row[i] = c->of_u8[in[i]];
     } else {
+        size_t bytes = acr_st_dtype_bytes(h->dtype);
         float *restrict row = out;
         double v[BLOCK];
         for (int64_t done = 0; done < n; done += BLOCK) {
@@ -110,8 +112,26 @@ static acr_status out_of_range(const acr__dataset *set, int64_t first, int64_t n
     return ACR_E_ARGUMENT;
 }
 
-/* Samples [first, first+n) of every column wanted, to rows from `row` on. */
-static acr_status read_run(const acr__dataset *set, int64_t first, int64_t n, int64_t row, const acr_slots *out)
+/* The samples of a column that sample[] names, to rows from `out` on. */
+static acr_status read_scattered(const acr__dataset *set, const acr__column *c, const int64_t *sample, int64_t n,
+                                 char *out, int64_t row_bytes)
+{
+    for (int64_t i = 0; i < n; i++, out += row_bytes) {
+        if (c->held) {
+            convert(c, c->held + sample[i] * c->record, c->elements, out);
+            continue;
+        }
+        acr_status status = read_rows(c, sample[i], 1, out, row_bytes);
+        if (status != ACR_OK)
+            return unreadable(set, c, sample[i], status);
+    }
+    return ACR_OK;
+}
+
+/* Samples of every column wanted, to rows from `row` on: those that sample[]
+ * names or, if that is NULL, n of them from `first` on. */
+static acr_status read_columns(const acr__dataset *set, const int64_t *sample, int64_t first, int64_t n, int64_t row,
+                               const acr_slots *out)
 {
     int slot = 0;
     for (int k = 0; k < ACR_COLUMNS; k++) {
@@ -122,7 +142,12 @@ static acr_status read_run(const acr__dataset *set, int64_t first, int64_t n, in
         int64_t row_bytes = out->row_bytes[slot++];
         if (!to)
             continue;
-        acr_status status = read_rows(c, first, n, to + row * row_bytes, row_bytes);
+        to += row * row_bytes;
+        if (sample) {
+            TRY(read_scattered(set, c, sample, n, to, row_bytes));
+            continue;
+        }
+        acr_status status = read_rows(c, first, n, to, row_bytes);
         if (status != ACR_OK)
             return unreadable(set, c, first, status);
     }
@@ -135,12 +160,17 @@ acr_status acr__data_source_get(void *source, int64_t epoch, int64_t first, int6
     const acr__dataset *set = from->set;
     if (n < 0 || first < 0 || first > set->info.samples || n > set->info.samples - first)
         return out_of_range(set, first, n);
+    if (!from->shuffle)
+        return read_columns(set, NULL, first, n, 0, out);
     acr__shuffle order;
-    if (from->shuffle)
-        acr__shuffle_init(&order, from->seed, (uint32_t)epoch, set->info.samples);
-    int64_t run = from->shuffle ? 1 : n;
-    for (int64_t i = 0; i < n; i += run)
-        TRY(read_run(set, from->shuffle ? acr__shuffle_at(&order, first + i) : first, run, i, out));
+    acr__shuffle_init(&order, from->seed, (uint32_t)epoch, set->info.samples);
+    int64_t sample[SHUFFLED];
+    for (int64_t done = 0, some; done < n; done += some) {
+        some = acr__min(SHUFFLED, n - done);
+        for (int64_t i = 0; i < some; i++)
+            sample[i] = acr__shuffle_at(&order, first + done + i);
+        TRY(read_columns(set, sample, 0, some, done, out));
+    }
     return ACR_OK;
 }
 

@@ -3,7 +3,7 @@
 #ifndef ACR_EXEC_H
 #define ACR_EXEC_H
 
-#include "base/base.h"
+#include "base/pool.h"
 #include "kernel/kernel.h"
 
 #ifndef ACR_CHAIN_ROWS
@@ -20,7 +20,8 @@ typedef struct acr__slot {
     bool staged;
 } acr__slot;
 
-/* The products of a linear node; each counts the pieces that members took. */
+/* The products of a linear or head node, or attention's two steps; each counts the
+ * pieces that members took. */
 enum acr__ticket { ACR_TICKET_FORWARD, ACR_TICKET_BACKWARD, ACR_TICKET_GRADIENT, ACR_TICKETS };
 
 typedef struct acr__exec {
@@ -34,9 +35,12 @@ typedef struct acr__exec {
     /* for in[i] a trained parameter: this use's accumulator, and the second one
      * of windows past ACR_CHAIN_ROWS (NULL where none is planned) */
     void *acc[8], *acc2[8];
-    void *packed, *packed_back; /* linear: W^T and W as panels, or NULL */
-    const void *class_weight;   /* cross_entropy: real [classes], or NULL */
-    _Atomic uint64_t *tickets;  /* linear: pieces taken, by enum acr__ticket */
+    void *packed, *packed_back; /* linear, head: W^T and W as panels, or NULL */
+    const void *class_weight;   /* cross_entropy, head: real [classes], or NULL */
+    const void *table;          /* rope: real [max_rows, dim] of acr__rope_row */
+    _Atomic uint64_t *tickets;  /* linear, head, attention: pieces taken, by enum acr__ticket */
+    const int32_t *slots;       /* embedding: its rows' rows in a compact acc[1], or NULL */
+    int64_t chunk;              /* head: rows of logits at a time; aux holds them */
 } acr__exec;
 
 /* The row sums of the loss node, filled by its forward. */
@@ -46,11 +50,13 @@ typedef struct acr__loss_rows {
 
 typedef struct acr__run {
     const acr_kernels *k;
+    acr__pool *pool; /* whose members run a step, where several do */
     size_t es;
     uint64_t seed;
     uint32_t window;
     uint64_t turn;        /* counts the calls of the team: whose tickets are valid */
     bool training;        /* dropout on, gradients wanted */
+    bool weighing;        /* of the loss, only row_weight is wanted */
     int64_t samples;      /* of this micro-batch */
     int64_t place;        /* samples of the window before it */
     double weight_scale;  /* see acr_loss_args */
@@ -63,6 +69,13 @@ typedef struct acr__run {
     char *scratch; /* scratch_bytes for each member of the team */
     size_t scratch_bytes;
 } acr__run;
+
+/* Within a step that `count` members run: none goes on before all have come here. */
+static inline void acr__run_barrier(const acr__run *run, int count)
+{
+    if (count > 1)
+        acr__pool_barrier(run->pool);
+}
 
 /* The current micro-batch's first row of a slot. */
 static inline char *acr__rows_at(const acr__run *run, const acr__slot *s, acr_domain domain)

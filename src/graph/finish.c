@@ -22,7 +22,7 @@ static acr_status check_names(acr_graph *g)
                 FAIL_IF(!strcmp(a->name, b->name), g->ctx, ACR_E_ARGUMENT,
                         "the name '%s' is used twice, by a %s and a %s; names key the random numbers and must differ",
                         a->name, acr__ops[b->op].name, acr__ops[a->op].name);
-            if (b->name && a->op == ACR_OP_dropout && b->op == ACR_OP_dropout)
+            if (acr__is_random(a) && acr__is_random(b))
                 FAIL_IF(a->hash == b->hash, g->ctx, ACR_E_ARGUMENT,
                         "the names '%s' and '%s' have one hash and would share random numbers; rename one", a->name,
                         b->name);
@@ -130,6 +130,31 @@ static acr_status derive(acr_graph *g)
     return order_writers(g);
 }
 
+/* The block that node i lies in; the number of blocks: behind them all. */
+static int block_of(const acr_graph *g, acr_node i)
+{
+    int b = 0;
+    while (b < g->block_count && i >= g->blocks[b].end)
+        b++;
+    return b;
+}
+
+/* Nothing of a block but its last value is read outside of it. */
+static acr_status check_blocks(const acr_graph *g)
+{
+    for (int i = 0; i < g->node_count && g->block_count; i++)
+        for (int j = 0; j < g->nodes[i].inputs; j++) {
+            acr_node from = g->nodes[i].in[j];
+            const acr__node *v = &g->nodes[from];
+            int block = block_of(g, from);
+            bool free = v->op == ACR_OP_input || v->op == ACR_OP_param;
+            FAIL_IF(!free && block < block_of(g, i) && g->blocks[block].out != from, g->ctx, ACR_E_ARGUMENT,
+                    "acr_block_end: node %d (%s) reads node %d (%s) of block %d; only node %d may leave that block", i,
+                    acr__ops[g->nodes[i].op].name, (int)from, acr__ops[v->op].name, block, (int)g->blocks[block].out);
+        }
+    return ACR_OK;
+}
+
 acr_status acr_graph_finish(acr_graph *g)
 {
     FAIL_IF(g->status != ACR_OK, g->ctx, g->status, "%s", g->sentence);
@@ -137,6 +162,7 @@ acr_status acr_graph_finish(acr_graph *g)
     FAIL_IF(g->loss == ACR_NONE && g->output_count == 0, g->ctx, ACR_E_STATE,
             "the graph has neither a loss nor an output; call acr_loss or acr_output");
     TRY(check_names(g));
+    TRY(check_blocks(g));
     if (g->param_count)
         qsort(g->params, (size_t)g->param_count, sizeof *g->params, by_name);
     for (int i = 0; i < g->param_count; i++)

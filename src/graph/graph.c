@@ -98,6 +98,7 @@ void acr_graph_destroy(acr_graph *g)
     acr__free(ctx, g->params);
     acr__free(ctx, g->uses);
     acr__free(ctx, g->outputs);
+    acr__free(ctx, g->blocks);
     acr__free(ctx, g);
 }
 
@@ -250,6 +251,16 @@ acr_node acr_param(acr_graph *g, const char *name, int ndim, const int64_t *shap
     return p->node;
 }
 
+acr_node acr_param_normal(acr_graph *g, const char *name, int ndim, const int64_t *shape, float std)
+{
+    if (g->status == ACR_OK && !(std >= 0 && std < 1e30f))
+        return stick(g, ACR_E_ARGUMENT, "parameter '%s': std is %g, 0 or more is allowed", name ? name : "", (double)std);
+    acr_node p = acr_param(g, name, ndim, shape, 0, 0);
+    if (p != ACR_NONE)
+        g->params[g->nodes[p].param].std = std;
+    return p;
+}
+
 static acr_node param_named(acr_graph *g, const char *name, const char *suffix, int ndim, const int64_t *shape,
                             int64_t fan_in, float fill)
 {
@@ -274,40 +285,64 @@ static acr__node *append_op(acr_graph *g, enum acr__op op, const char *name, acr
     return n;
 }
 
-static acr_node linear(acr_graph *g, acr_node x, int64_t out, const char *name, acr_node weight, acr_node bias)
+/* The parameters of a linear of `in` inputs that has a name of its own. */
+static void linear_params(acr_graph *g, int64_t in, int64_t out, const char *name, const acr_linear_opts *o,
+                          acr_node *weight, acr_node *bias)
+{
+    int64_t fan_in = o->std > 0 ? 0 : in;
+    *weight = param_named(g, name, "weight", 2, o->transposed ? (int64_t[]){in, out} : (int64_t[]){out, in}, fan_in, 0);
+    if (*weight != ACR_NONE)
+        g->params[g->nodes[*weight].param].std = o->std;
+    *bias = o->no_bias ? ACR_NONE : param_named(g, name, "bias", 1, &out, fan_in, 0);
+}
+
+/* Without a name: with the weight given, and no bias. */
+static acr_node linear(acr_graph *g, acr_node x, int64_t out, const char *name, acr_node weight,
+                       const acr_linear_opts *o)
 {
     const acr__node *v = value(g, name ? name : "linear", x);
     if (!v)
         return ACR_NONE;
-    int64_t shape[ACR_MAX_DIMS];
     int ndim = v->ndim;
     acr_domain domain = v->domain;
     int64_t in = v->cols;
+    acr_node bias = ACR_NONE;
     if (ndim != 1)
         return stick(g, ACR_E_SHAPE, "%s: rows of %d dimensions; reshape them to one", name ? name : "linear", ndim);
-    shape[0] = out;
-    if (name) {
-        weight = param_named(g, name, "weight", 2, (int64_t[]){out, in}, in, 0);
-        bias = param_named(g, name, "bias", 1, shape, in, 0);
-    }
+    if (name)
+        linear_params(g, in, out, name, o, &weight, &bias);
     acr_node inputs[3] = {x, weight, bias};
-    if (!parameter(g, "linear", weight, 1, in))
+    if (!parameter(g, "linear", weight, 1, o->transposed ? out : in))
         return ACR_NONE;
-    return id_of(g, append_op(g, ACR_OP_linear, NULL, domain, 1, shape, bias == ACR_NONE ? 2 : 3, inputs));
+    acr__node *n = append_op(g, ACR_OP_linear, NULL, domain, 1, &out, bias == ACR_NONE ? 2 : 3, inputs);
+    if (n)
+        n->transposed = o->transposed != 0;
+    return id_of(g, n);
+}
+
+acr_node acr_linear_with(acr_graph *g, acr_node x, int64_t out, const char *name, const acr_linear_opts *opts)
+{
+    acr_linear_opts o = ACR_LINEAR_OPTS_INIT;
+    if (opts)
+        o = *opts;
+    if (!may_add(g, "linear", name))
+        return ACR_NONE;
+    if (!(o.std >= 0 && o.std < 1e30f))
+        return stick(g, ACR_E_ARGUMENT, "%s: std is %g, 0 or more is allowed", name, (double)o.std);
+    return linear(g, x, out, name, ACR_NONE, &o);
 }
 
 acr_node acr_linear(acr_graph *g, acr_node x, int64_t out, const char *name)
 {
-    if (!may_add(g, "linear", name))
-        return ACR_NONE;
-    return linear(g, x, out, name, ACR_NONE, ACR_NONE);
+    return acr_linear_with(g, x, out, name, NULL);
 }
 
 acr_node acr_linear_shared(acr_graph *g, acr_node x, acr_node weight)
 {
     if (g->status == ACR_OK && (weight < 0 || weight >= g->node_count || g->nodes[weight].op != ACR_OP_param))
         return stick(g, ACR_E_ARGUMENT, "linear_shared: node %d is no parameter", (int)weight);
-    return linear(g, x, g->status == ACR_OK ? g->nodes[weight].shape[0] : 1, NULL, weight, ACR_NONE);
+    acr_linear_opts o = ACR_LINEAR_OPTS_INIT;
+    return linear(g, x, g->status == ACR_OK ? g->nodes[weight].shape[0] : 1, NULL, weight, &o);
 }
 
 acr_node acr_bias(acr_graph *g, acr_node x, acr_node bias)
@@ -371,6 +406,7 @@ static acr_node binary(acr_graph *g, enum acr__op op, acr_node a, acr_node b)
 
 acr_node acr_add(acr_graph *g, acr_node a, acr_node b) { return binary(g, ACR_OP_add, a, b); }
 acr_node acr_mul(acr_graph *g, acr_node a, acr_node b) { return binary(g, ACR_OP_mul, a, b); }
+acr_node acr_silu_mul(acr_graph *g, acr_node gate, acr_node up) { return binary(g, ACR_OP_silu_mul, gate, up); }
 
 acr_node acr_concat(acr_graph *g, int count, const acr_node *parts)
 {
@@ -451,6 +487,114 @@ acr_node acr_embedding(acr_graph *g, acr_node ids, int64_t count, int64_t dim, c
     return acr_embedding_shared(g, ids, weight);
 }
 
+/* An input of one column. */
+static bool is_input(const acr_graph *g, acr_node x, acr_domain domain, acr_dtype dtype)
+{
+    if (x < 0 || x >= g->node_count)
+        return false;
+    const acr__node *n = &g->nodes[x];
+    return n->op == ACR_OP_input && n->cols == 1 && n->dtype == dtype && n->domain == domain;
+}
+
+/* Whether `position` is an int32 input of one column in that domain; sticks if not. */
+static bool is_position(acr_graph *g, const char *op, acr_node position, acr_domain domain)
+{
+    bool right = is_input(g, position, domain, ACR_I32);
+    if (!right)
+        stick(g, ACR_E_SHAPE, "%s: the position must be an int32 input of one column in the domain of its rows", op);
+    return right;
+}
+
+acr_node acr_rope(acr_graph *g, acr_node x, acr_node position, const acr_rope_opts *opts)
+{
+    acr_rope_opts o = ACR_ROPE_OPTS_INIT;
+    if (opts)
+        o = *opts;
+    const acr__node *v = value(g, "rope", x);
+    if (!v || !is_position(g, "rope", position, v->domain))
+        return ACR_NONE;
+    if (o.dim < 2 || o.dim % 2 || v->ndim != 1 || v->cols % o.dim)
+        return stick(g, ACR_E_SHAPE, "rope: heads of %lld in rows of %lld elements; an even size that divides them is wanted",
+                     (long long)o.dim, (long long)v->cols);
+    if (!(o.theta >= 1 && o.theta < 1e18))
+        return stick(g, ACR_E_ARGUMENT, "rope: theta is %g, from 1 to below 1e18 is allowed", o.theta);
+    if (o.scaling < ACR_ROPE_DEFAULT || o.scaling > ACR_ROPE_LLAMA3)
+        return stick(g, ACR_E_ARGUMENT, "rope: the scaling %d is none of default, linear and llama3", (int)o.scaling);
+    if (o.scaling != ACR_ROPE_DEFAULT && !(o.factor >= 1 && o.factor < 1e18))
+        return stick(g, ACR_E_ARGUMENT, "rope: the factor is %g, from 1 to below 1e18 is allowed", o.factor);
+    if (o.scaling == ACR_ROPE_LLAMA3 &&
+        !(o.low_freq_factor > 0 && o.high_freq_factor > o.low_freq_factor && o.high_freq_factor < 1e18 &&
+          o.original_positions >= 1))
+        return stick(g, ACR_E_ARGUMENT,
+                     "rope: llama3 wants 0 < low_freq_factor < high_freq_factor and original_positions of at least 1; "
+                     "they are %g, %g and %lld",
+                     o.low_freq_factor, o.high_freq_factor, (long long)o.original_positions);
+    acr__node *n = append_op(g, ACR_OP_rope, NULL, v->domain, 1, v->shape, 2, (acr_node[]){x, position});
+    if (n)
+        n->rope = o;
+    return id_of(g, n);
+}
+
+enum { ACR_MAX_HEADS = 1 << 20 }; /* and the largest size of one: far off, so that products fit */
+
+/* Whether the attention's options fit; sticks if not. `rows`: a sample's at most. */
+static bool attention_fits(acr_graph *g, const acr_attention_opts *o, int64_t rows)
+{
+    const char *what = o->name ? o->name : "attention";
+    int64_t elements; /* of dropout, a sample's at most */
+    if (o->heads < 1 || o->kv_heads < 1 || o->heads % o->kv_heads || o->dim < 1 ||
+        o->heads > ACR_MAX_HEADS || o->dim > ACR_MAX_HEADS)
+        stick(g, ACR_E_SHAPE,
+              "%s: %lld heads, %lld key heads of %lld; each from 1 to %d and the key heads a divisor of the heads", what,
+              (long long)o->heads, (long long)o->kv_heads, (long long)o->dim, ACR_MAX_HEADS);
+    else if (!(o->scale >= 0 && o->scale < 1e30f))
+        stick(g, ACR_E_ARGUMENT, "%s: the scale is %g, 0 (1/sqrt(dim)) or more is allowed", what, (double)o->scale);
+    else if (!(o->dropout >= 0 && o->dropout < 1))
+        stick(g, ACR_E_ARGUMENT, "%s: dropout is %g, from 0 to below 1 is allowed", what, (double)o->dropout);
+    else if (o->dropout > 0 && !o->name)
+        stick(g, ACR_E_ARGUMENT, "attention: dropout needs a name to key its random numbers");
+    else if (o->dropout > 0 && (!acr__mul64(rows * (rows + 1) / 2, o->heads, &elements) || elements > INT64_C(1) << 34))
+        stick(g, ACR_E_ARGUMENT, "%s: dropout over %lld heads of %lld rows counts past 2^34 elements of a sample", what,
+              (long long)o->heads, (long long)rows);
+    return g->status == ACR_OK;
+}
+
+acr_node acr_attention(acr_graph *g, acr_node q, acr_node k, acr_node v, acr_node position,
+                       const acr_attention_opts *opts)
+{
+    acr_attention_opts o = ACR_ATTENTION_OPTS_INIT;
+    if (opts)
+        o = *opts;
+    if (g->status != ACR_OK)
+        return ACR_NONE;
+    bool packed = k == ACR_NONE && v == ACR_NONE;
+    const acr__node *parts[3] = {value(g, "attention", q)};
+    for (int i = 1; i < 3; i++)
+        parts[i] = packed ? parts[0] : value(g, "attention", i == 1 ? k : v);
+    if (!parts[0] || !parts[1] || !parts[2] || !is_position(g, "attention", position, parts[0]->domain) ||
+        !attention_fits(g, &o, g->domains[parts[0]->domain].max_rows))
+        return ACR_NONE;
+    acr_domain domain = parts[0]->domain;
+    int64_t width = o.heads * o.dim, kv_width = o.kv_heads * o.dim;
+    for (int i = 0; i < 3; i++) {
+        int64_t want = packed ? width + 2 * kv_width : i ? kv_width : width;
+        if (parts[i]->domain != domain || parts[i]->ndim != 1 || parts[i]->cols != want)
+            return stick(g, ACR_E_SHAPE, "attention: %s has rows of %lld elements in domain %d; %lld in domain %d are wanted",
+                         packed ? "q | k | v" : i == 0 ? "q" : i == 1 ? "k" : "v", (long long)parts[i]->cols,
+                         (int)parts[i]->domain, (long long)want, (int)domain);
+    }
+    acr_node in[4] = {q, packed ? position : k, v, position};
+    acr__node *n = append_op(g, ACR_OP_attention, o.name, domain, 1, &width, packed ? 2 : 4, in);
+    if (!n)
+        return ACR_NONE;
+    n->heads = o.heads;
+    n->kv_heads = o.kv_heads;
+    n->dim = o.dim;
+    n->scalar = o.scale;
+    n->dropout = o.dropout;
+    return id_of(g, n);
+}
+
 static acr__node *append_loss(acr_graph *g, enum acr__op op, acr_node prediction, acr_node target, acr_node weight)
 {
     const char *name = acr__ops[op].name;
@@ -466,9 +610,7 @@ static acr__node *append_loss(acr_graph *g, enum acr__op op, acr_node prediction
                      (long long)p->cols, t->name, (long long)t->cols, t->dtype == ACR_I32 ? "int32" : "float",
                      op == ACR_OP_cross_entropy ? "int32 labels [1] or probabilities of the same width are wanted, of two classes or more"
                                                 : "floats of the same width are wanted"), NULL;
-    if (weight != ACR_NONE &&
-        (weight < 0 || weight >= g->node_count || g->nodes[weight].op != ACR_OP_input || g->nodes[weight].cols != 1 ||
-         g->nodes[weight].dtype != ACR_F32 || g->nodes[weight].domain != p->domain))
+    if (weight != ACR_NONE && !is_input(g, weight, p->domain, ACR_F32))
         return stick(g, ACR_E_SHAPE, "%s: the weight must be a float input of one column in the prediction's domain", name), NULL;
     int64_t one = 1;
     return append_op(g, op, NULL, p->domain, 1, &one, weight == ACR_NONE ? 2 : 3,
@@ -500,32 +642,75 @@ acr_node acr_bce_with_logits(acr_graph *g, acr_node logits, acr_node target, acr
     return id_of(g, append_loss(g, ACR_OP_bce_with_logits, logits, target, weight));
 }
 
-acr_node acr_cross_entropy(acr_graph *g, acr_node logits, acr_node target, acr_node weight, const acr_ce_opts *opts)
+/* A cross-entropy's options, over so many classes. */
+static acr_node ce_options(acr_graph *g, acr__node *n, const acr_ce_opts *opts, int64_t classes)
 {
+    const char *name = acr__ops[n->op].name;
     acr_ce_opts o = ACR_CE_OPTS_INIT;
     if (opts)
         o = *opts;
-    if (g->status == ACR_OK && !(o.label_smoothing >= 0 && o.label_smoothing <= 1))
-        return stick(g, ACR_E_ARGUMENT, "cross_entropy: label_smoothing is %g, from 0 to 1 is allowed", (double)o.label_smoothing);
-    acr__node *n = append_loss(g, ACR_OP_cross_entropy, logits, target, weight);
-    if (!n)
-        return ACR_NONE;
+    if (!(o.label_smoothing >= 0 && o.label_smoothing <= 1))
+        return stick(g, ACR_E_ARGUMENT, "%s: label_smoothing is %g, from 0 to 1 is allowed", name, (double)o.label_smoothing);
     n->smoothing = o.label_smoothing;
     n->ignore_index = o.ignore_index;
-    if (o.class_weight) {
-        int64_t classes = g->nodes[logits].cols;
-        n->class_weight = acr__alloc(g->ctx, (size_t)classes * sizeof *n->class_weight);
-        if (!n->class_weight)
-            return stick_memory(g);
-        for (int64_t i = 0; i < classes; i++) {
-            if (!(o.class_weight[i] >= 0 && o.class_weight[i] < 1e30f))
-                return stick(g, ACR_E_ARGUMENT, "cross_entropy: class_weight[%lld] is %g, it must be 0 or more",
-                             (long long)i, (double)o.class_weight[i]);
-            n->class_weight[i] = o.class_weight[i];
-        }
+    if (!o.class_weight)
+        return id_of(g, n);
+    n->class_weight = acr__alloc(g->ctx, (size_t)classes * sizeof *n->class_weight);
+    if (!n->class_weight)
+        return stick_memory(g);
+    for (int64_t i = 0; i < classes; i++) {
+        if (!(o.class_weight[i] >= 0 && o.class_weight[i] < 1e30f))
+            return stick(g, ACR_E_ARGUMENT, "%s: class_weight[%lld] is %g, it must be 0 or more", name, (long long)i,
+                         (double)o.class_weight[i]);
+        n->class_weight[i] = o.class_weight[i];
     }
     return id_of(g, n);
 }
+
+acr_node acr_cross_entropy(acr_graph *g, acr_node logits, acr_node target, acr_node weight, const acr_ce_opts *opts)
+{
+    acr__node *n = append_loss(g, ACR_OP_cross_entropy, logits, target, weight);
+    return n ? ce_options(g, n, opts, g->nodes[logits].cols) : ACR_NONE;
+}
+
+acr_node acr_head_cross_entropy(acr_graph *g, acr_node x, acr_node weight, acr_node target, acr_node row_weight,
+                                const acr_ce_opts *opts)
+{
+    const char *name = acr__ops[ACR_OP_head_cross_entropy].name;
+    const acr__node *v = value(g, name, x), *w = v ? parameter(g, name, weight, 1, v->cols) : NULL;
+    if (!w)
+        return ACR_NONE;
+    acr_domain domain = v->domain;
+    int64_t classes = w->shape[0];
+    if (v->ndim != 1 || classes < 2)
+        return stick(g, ACR_E_SHAPE, "%s: rows of %d dimensions against %lld classes; rows of one dimension and two "
+                     "classes or more are wanted", name, v->ndim, (long long)classes);
+    if (!is_input(g, target, domain, ACR_I32))
+        return stick(g, ACR_E_SHAPE, "%s: the target must be an int32 input of one column in x's domain", name);
+    if (row_weight != ACR_NONE && !is_input(g, row_weight, domain, ACR_F32))
+        return stick(g, ACR_E_SHAPE, "%s: the weight must be a float input of one column in x's domain", name);
+    acr__node *n = append_op(g, ACR_OP_head_cross_entropy, NULL, domain, 1, (int64_t[]){1},
+                             row_weight == ACR_NONE ? 3 : 4, (acr_node[]){x, weight, target, row_weight});
+    return n ? ce_options(g, n, opts, classes) : ACR_NONE;
+}
+
+void acr_block_end(acr_graph *g, acr_node x)
+{
+    if (!may_add(g, "acr_block_end", "block") || !value(g, "acr_block_end", x))
+        return;
+    acr_node first = g->block_count ? g->blocks[g->block_count - 1].end : 0;
+    if (x < first) {
+        stick(g, ACR_E_ARGUMENT, "acr_block_end: node %d lies before the block, which begins with node %d", (int)x, (int)first);
+        return;
+    }
+    if (acr__grow(g->ctx, &g->blocks, &g->block_capacity, g->block_count, sizeof *g->blocks) != ACR_OK) {
+        stick_memory(g);
+        return;
+    }
+    g->blocks[g->block_count++] = (acr__block){g->node_count, x};
+}
+
+int acr_block_count(const acr_graph *g) { return g->block_count; }
 
 void acr_output(acr_graph *g, const char *name, acr_node x)
 {

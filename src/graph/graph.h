@@ -18,7 +18,7 @@ enum acr__op {
     ACR_OP_COUNT
 };
 
-enum acr__op_domain { ACR_OP_SOURCE, ACR_OP_ROWWISE, ACR_OP_RANDOM, ACR_OP_LOSS };
+enum acr__op_domain { ACR_OP_SOURCE, ACR_OP_ROWWISE, ACR_OP_RANDOM, ACR_OP_SEGMENTED, ACR_OP_LOSS };
 enum acr__op_back { ACR_BACK_NONE, ACR_BACK_OVER, ACR_BACK_BOTH };
 enum { SAVES_X0 = 1, SAVES_X1 = 2, SAVES_Y = 4, SAVES_AUX = 8 };
 
@@ -46,8 +46,12 @@ typedef struct acr__node {
     int64_t cols; /* the product of shape: elements a row */
     int inputs;
     acr_node in[ACR_MAX_IN];
-    float scalar;      /* slope, eps, p, delta */
-    float smoothing;   /* cross_entropy */
+    float scalar;      /* slope, eps, p, delta; attention: the scores' scale, 0: 1/sqrt(dim) */
+    bool transposed;   /* linear: the weight is [in, out] */
+    acr_rope_opts rope;
+    int64_t heads, kv_heads, dim; /* attention */
+    float dropout;     /* attention */
+    float smoothing;   /* cross_entropy, head_cross_entropy */
     int32_t ignore_index;
     float *class_weight; /* [cols of the logits] or NULL */
     uint32_t hash;     /* of the name: the random counter's op */
@@ -73,10 +77,15 @@ typedef struct acr__param {
     int ndim;
     int64_t shape[ACR_MAX_DIMS];
     int64_t elements, fan_in;
-    float fill;
+    float fill, std; /* std > 0: starts at N(0, std^2) */
     bool trainable;
     int uses, first_use; /* into acr_graph.uses, in graph order */
 } acr__param;
+
+/* Nodes from the end of the block before to `end`; `out` is all that leaves it. */
+typedef struct acr__block {
+    acr_node end, out;
+} acr__block;
 
 typedef struct acr__domain_info {
     char *name;
@@ -105,6 +114,8 @@ struct acr_graph {
     } *outputs;
     int output_count, output_capacity;
     acr_node loss;
+    acr__block *blocks;
+    int block_count, block_capacity;
 
     bool finished;
     acr_status status; /* the first failure of a building call */
@@ -115,7 +126,35 @@ struct acr_graph {
 acr_status acr__grow(acr_context *ctx, void *array, int *capacity, int count, size_t size);
 /* '*' any run, '?' any one character. */
 bool acr__glob(const char *pattern, const char *text);
+/* Labels (int32) that a loss takes: which input holds them, and how many classes. */
+static inline bool acr__is_entropy(const acr__node *n)
+{
+    return n->op == ACR_OP_cross_entropy || n->op == ACR_OP_head_cross_entropy;
+}
+static inline int acr__target_slot(const acr__node *n) { return n->op == ACR_OP_head_cross_entropy ? 2 : 1; }
+static inline int64_t acr__classes(const acr_graph *g, const acr__node *n)
+{
+    return n->op == ACR_OP_head_cross_entropy ? g->nodes[n->in[1]].shape[0] : g->nodes[n->in[0]].cols;
+}
+static inline bool acr__is_block_end(const acr_graph *g, acr_node i)
+{
+    for (int b = 0; b < g->block_count; b++)
+        if (g->blocks[b].out == i)
+            return true;
+    return false;
+}
 static inline bool acr__is_loss(const acr__node *n) { return acr__ops[n->op].domain == ACR_OP_LOSS; }
+/* Whether the node draws random numbers, keyed by its name. */
+static inline bool acr__is_random(const acr__node *n)
+{
+    return n->op == ACR_OP_dropout || (n->op == ACR_OP_attention && n->dropout > 0);
+}
+/* Row `position` of a rope's table: dim/2 cosines, then dim/2 sines. */
+void acr__rope_row(const acr_rope_opts *o, int64_t position, float *out);
+/* The element of a linear's weight that joins output o and input i is at
+ * o * (first) + i * (second). */
+static inline int64_t acr__weight_out(const acr__node *n, int64_t in) { return n->transposed ? 1 : in; }
+static inline int64_t acr__weight_in(const acr__node *n) { return n->transposed ? n->cols : 1; }
 /* The rank-independent name of a kernel-level loss. */
 enum acr_loss_kind acr__loss_kind(enum acr__op op);
 enum acr_unary acr__unary_kind(enum acr__op op);

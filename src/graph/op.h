@@ -4,6 +4,7 @@
 
 #include "graph/exec.h"
 #include "graph/graph.h"
+#include <stdatomic.h>
 
 /* A rectangle of a [rows, cols] matrix. rows or cols may be 0. */
 typedef struct acr__part {
@@ -48,6 +49,51 @@ static inline int64_t acr__chunk_end(const acr__run *run, acr_domain d, int64_t 
     return acr__min(r + left, run->stage_rows[d]);
 }
 
+/* The ids of the current micro-batch's rows from `row` on, in an int32 input. */
+static inline const int32_t *acr__ids_at(const acr__run *run, const acr__slot *s, acr_domain d, int64_t row)
+{
+    return (const int32_t *)(void *)s->p + (s->staged ? run->base[d] : 0) + row;
+}
+
+/* The number of the next piece: 0, 1, ... for the members together. A ticket of
+ * another turn counts as none taken, so nobody has to reset it. */
+static inline int64_t acr__take(_Atomic uint64_t *ticket, uint64_t turn)
+{
+    const int bits = 24; /* pieces; the turn above them */
+    uint64_t seen = atomic_load_explicit(ticket, memory_order_relaxed), mine;
+    do
+        mine = seen >> bits == turn ? (seen & ((UINT64_C(1) << bits) - 1)) : 0;
+    while (!atomic_compare_exchange_weak_explicit(ticket, &seen, turn << bits | (mine + 1), memory_order_relaxed,
+                                                  memory_order_relaxed));
+    return (int64_t)mine;
+}
+
+/* How the team shares a product's output. */
+enum acr__split {
+    ACR_SPLIT_SAMPLES,       /* the rows are samples: members own rows, where there are enough */
+    ACR_SPLIT_FEATURES,      /* columns, unless they divide badly */
+    ACR_SPLIT_ENTRY_ROWS,    /* the rows are many, of a vocabulary: rows */
+    ACR_SPLIT_ENTRY_COLUMNS, /* the columns are */
+};
+/* C of `g`, over the whole team. A ticket serves one product a call of the team,
+ * unless one member clears it between two products, with a barrier on either side. */
+void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g,
+                   enum acr__split split, int index, int count);
+void acr__ticket_clear(const acr__exec *e, enum acr__ticket kind);
+
+/* Rows of dY and X in sample order, the first at row `at` of the window. */
+typedef struct acr__rows {
+    const char *dy;
+    int64_t ld_dy;
+    const char *x;
+    int64_t ld_x, count, at;
+} acr__rows;
+/* dW[o][i] += the sum over the rows, in order, of dY[r][o] X[r][i], for the weight
+ * in[1] of `out` rows. A chain that reaches ACR_CHAIN_ROWS rows of the window is
+ * spilled and begins again at 0. */
+void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__rows *rows, int64_t out,
+                          enum acr__split split, int index, int count);
+
 /* din[slot] (+)= dout: nothing to do where they share memory. */
 void acr__pass_gradient(const acr__run *run, const acr__exec *e, int slot, int index, int count);
 
@@ -65,10 +111,15 @@ STEP(reshape)
 STEP(dropout)
 STEP(norm)
 STEP(softmax)
+STEP(silu_mul)
+STEP(rope)
+STEP(attention)
 STEP(embedding)
 STEP(loss)
+STEP(head)
 #undef STEP
 void acr__linear_gradient(const acr__run *, const acr__exec *, int, int);
 void acr__bias_gradient(const acr__run *, const acr__exec *, int, int);
+void acr__head_gradient(const acr__run *, const acr__exec *, int, int);
 
 #endif

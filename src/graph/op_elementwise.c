@@ -76,6 +76,26 @@ void acr__mul_backward(const acr__run *run, const acr__exec *e, int index, int c
                         acr__part_at(run, &e->din[i], e->domain, &p), e->din[i].ld, e->din_add[i]);
 }
 
+void acr__silu_mul_forward(const acr__run *run, const acr__exec *e, int index, int count)
+{
+    acr__part p = acr__part_of(run->rows[e->domain], e->node->cols, index, count);
+    run->k->silu_mul(p.rows, p.cols, acr__part_at(run, &e->in[0], e->domain, &p), e->in[0].ld,
+                     acr__part_at(run, &e->in[1], e->domain, &p), e->in[1].ld,
+                     acr__part_at(run, &e->out, e->domain, &p), e->out.ld);
+}
+
+void acr__silu_mul_backward(const acr__run *run, const acr__exec *e, int index, int count)
+{
+    acr__part p = acr__part_of(run->rows[e->domain], e->node->cols, index, count);
+    char *to[2];
+    for (int i = 0; i < 2; i++)
+        to[i] = e->din[i].p ? acr__part_at(run, &e->din[i], e->domain, &p) : NULL;
+    run->k->silu_mul_back(p.rows, p.cols, acr__part_at(run, &e->dout, e->domain, &p), e->dout.ld,
+                          acr__part_at(run, &e->in[0], e->domain, &p), e->in[0].ld,
+                          acr__part_at(run, &e->in[1], e->domain, &p), e->in[1].ld,
+                          to[0], e->din[0].ld, e->din_add[0], to[1], e->din[1].ld, e->din_add[1]);
+}
+
 /* Parts stand side by side: part i begins where the columns before it end. */
 void acr__concat_forward(const acr__run *run, const acr__exec *e, int index, int count)
 {

@@ -5,7 +5,6 @@
  * the same element (past a spill) stay with one member. */
 #include "graph/graph.h"
 #include "graph/op.h"
-#include <stdatomic.h>
 
 typedef struct block {
     int64_t m0, m1, n0, n1;
@@ -26,40 +25,34 @@ typedef struct sharing {
     uint64_t turn;
 } sharing;
 
-enum { OWN_ROWS = 24, PIECE_ROWS = 28, LEAST_PIECES = 8 };
+enum { OWN_ROWS = 24, PIECE_ROWS = 28, LEAST_PIECES = 8, PIECE_ENTRIES = 256 };
 
 /* Where the m rows are samples and there are enough of them, members own rows
  * through the whole network: what one wrote another need not fetch. Else columns,
  * which divides the weights among the members' caches; rows again where columns
  * divide badly. */
-static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket kind, int64_t m, int64_t n, bool samples,
-                     int index, int count)
+static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket kind, int64_t m, int64_t n,
+                     enum acr__split split, int index, int count)
 {
+    if (count == 1)
+        return (sharing){.m = m, .n = n, .total = n, .owned = n, .count = 1};
     int64_t panel = run->k->panel;
+    bool samples = split == ACR_SPLIT_SAMPLES;
     int64_t per_n = acr__round_up((n + panel - 1) / panel, count) / count * panel, per_m = (m + count - 1) / count;
     bool worse = per_m * n * 26 < per_n * m * 25; /* columns would be shared more than 4% worse */
     sharing s = {.m = m, .n = n, .index = index, .count = count, .turn = run->turn,
-                 .ticket = count > 1 ? e->tickets + kind : NULL};
+                 .ticket = e->tickets + kind};
     s.rows = (samples && per_m >= OWN_ROWS) || (worse && (per_m >= 12 || n <= panel));
-    s.total = s.rows ? m : n;
     s.unit = s.rows ? PIECE_ROWS : panel;
+    if (split == ACR_SPLIT_ENTRY_ROWS || split == ACR_SPLIT_ENTRY_COLUMNS) {
+        s.rows = split == ACR_SPLIT_ENTRY_ROWS;
+        s.unit = PIECE_ENTRIES;
+    }
+    s.total = s.rows ? m : n;
     int64_t pieces = (s.total + s.unit - 1) / s.unit;
     bool by_weights = samples && !s.rows;
-    s.owned = count > 1 && pieces >= LEAST_PIECES && !by_weights ? (pieces - pieces / 4) * s.unit : s.total;
+    s.owned = pieces >= LEAST_PIECES && !by_weights ? (pieces - pieces / 4) * s.unit : s.total;
     return s;
-}
-
-/* The number of the next piece: 0, 1, ... for the members together. A ticket of
- * another turn counts as none taken, so nobody has to reset it. */
-static int64_t take(const sharing *s)
-{
-    const int bits = 24; /* pieces; the turn above them */
-    uint64_t seen = atomic_load_explicit(s->ticket, memory_order_relaxed), mine;
-    do
-        mine = seen >> bits == s->turn ? (seen & ((UINT64_C(1) << bits) - 1)) : 0;
-    while (!atomic_compare_exchange_weak_explicit(s->ticket, &seen, s->turn << bits | (mine + 1), memory_order_relaxed,
-                                                  memory_order_relaxed));
-    return (int64_t)mine;
 }
 
 /* This member's next block; false when there is none left. */
@@ -75,7 +68,7 @@ static bool next_block(sharing *s, block *out)
     } else {
         if (s->owned >= s->total)
             return false;
-        first = s->owned + take(s) * s->unit;
+        first = s->owned + acr__take(s->ticket, s->turn) * s->unit;
         last = acr__min(first + s->unit, s->total);
         if (first >= s->total)
             return false;
@@ -105,27 +98,33 @@ static void multiply_block(const acr__run *run, acr_gemm g, const block *b, int 
     run->k->gemm(&g);
 }
 
-/* A product over a micro-batch's rows. */
-static void multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g, int index, int count)
+void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g,
+                   enum acr__split split, int index, int count)
 {
-    sharing s = share(run, e, kind, g->m, g->n, true, index, count);
+    sharing s = share(run, e, kind, g->m, g->n, split, index, count);
     for (block b; next_block(&s, &b);)
         multiply_block(run, *g, &b, index);
 }
 
-/* Y = X W^T + b */
+void acr__ticket_clear(const acr__exec *e, enum acr__ticket kind)
+{
+    atomic_store_explicit(e->tickets + kind, 0, memory_order_relaxed);
+}
+
+/* Y = X W^T + b. A transposed weight is the same product with other strides, here
+ * and below. */
 void acr__linear_forward(const acr__run *run, const acr__exec *e, int index, int count)
 {
     bool bias = e->node->inputs > 2;
     acr_gemm g = {
         .m = run->rows[e->domain], .n = e->node->cols, .k = e->in_cols[0],
         .a = acr__rows_at(run, &e->in[0], e->domain), .a_row = e->in[0].ld, .a_col = 1,
-        .b = e->in[1].p, .b_row = 1, .b_col = e->in_cols[0],
+        .b = e->in[1].p, .b_row = acr__weight_in(e->node), .b_col = acr__weight_out(e->node, e->in_cols[0]),
         .packed = e->packed,
         .c = acr__rows_at(run, &e->out, e->domain), .c_row = e->out.ld,
         .start = bias ? ACR_START_ROW : ACR_START_ZERO, .row = bias ? e->in[2].p : NULL,
     };
-    multiply(run, e, ACR_TICKET_FORWARD, &g, index, count);
+    acr__multiply(run, e, ACR_TICKET_FORWARD, &g, ACR_SPLIT_SAMPLES, index, count);
 }
 
 /* dX (+)= dY W: the chain over output features starts from 0 or from dX. */
@@ -136,12 +135,12 @@ void acr__linear_backward(const acr__run *run, const acr__exec *e, int index, in
     acr_gemm g = {
         .m = run->rows[e->domain], .n = e->in_cols[0], .k = e->node->cols,
         .a = acr__rows_at(run, &e->dout, e->domain), .a_row = e->dout.ld, .a_col = 1,
-        .b = e->in[1].p, .b_row = e->in_cols[0], .b_col = 1,
+        .b = e->in[1].p, .b_row = acr__weight_out(e->node, e->in_cols[0]), .b_col = acr__weight_in(e->node),
         .packed = e->packed_back,
         .c = acr__rows_at(run, &e->din[0], e->domain), .c_row = e->din[0].ld,
         .start = e->din_add[0] ? ACR_START_C : ACR_START_ZERO,
     };
-    multiply(run, e, ACR_TICKET_BACKWARD, &g, index, count);
+    acr__multiply(run, e, ACR_TICKET_BACKWARD, &g, ACR_SPLIT_SAMPLES, index, count);
 }
 
 /* acc2 (+)= acc (the first time a copy) for rows [m0,m1) x columns [n0,n1) of an accumulator. */
@@ -176,30 +175,32 @@ static void chain_block(const acr__run *run, acr_gemm g, const block *b, int ind
 #define chain_block multiply_block
 #endif
 
-/* dW[o][i] += sum over staged rows, in order, of dY[r][o] X[r][i]. A chain that
- * reaches ACR_CHAIN_ROWS rows of the window is spilled and begins again at 0. */
-static void weight_gradient(const acr__run *run, const acr__exec *e, int index, int count)
+/* Transposed, dW[i][o]: the factors change places, which no fma sees. */
+void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__rows *rows, int64_t out,
+                          enum acr__split split, int index, int count)
 {
-    acr_domain d = e->domain;
-    int64_t out = e->node->cols, in = e->in_cols[0];
-    for (int64_t r = 0, next; r < run->stage_rows[d]; r = next) {
-        int64_t at = run->stage_first[d] + r;
-        next = acr__chunk_end(run, d, r);
+    bool transposed = e->node->transposed;
+    int64_t in = e->in_cols[0], es = (int64_t)run->es, m = transposed ? in : out, n = transposed ? out : in;
+    const char *left = transposed ? rows->x : rows->dy, *right = transposed ? rows->dy : rows->x;
+    int64_t ld_left = transposed ? rows->ld_x : rows->ld_dy, ld_right = transposed ? rows->ld_dy : rows->ld_x;
+    for (int64_t r = 0, next; r < rows->count; r = next) {
+        int64_t at = rows->at + r;
+        next = acr__min(r + ACR_CHAIN_ROWS - at % ACR_CHAIN_ROWS, rows->count);
         acr_gemm g = {
-            .m = out, .n = in, .k = next - r,
-            .a = e->dout.p + r * e->dout.ld * (int64_t)run->es, .a_row = 1, .a_col = e->dout.ld,
-            .b = e->in[0].p + r * e->in[0].ld * (int64_t)run->es, .b_row = e->in[0].ld, .b_col = 1,
-            .c = e->acc[1], .c_row = in,
+            .m = m, .n = n, .k = next - r,
+            .a = left + r * ld_left * es, .a_row = 1, .a_col = ld_left,
+            .b = right + r * ld_right * es, .b_row = ld_right, .b_col = 1,
+            .c = e->acc[1], .c_row = n,
             .start = at % ACR_CHAIN_ROWS == 0 ? ACR_START_ZERO : ACR_START_C,
         };
-        int64_t end = run->stage_first[d] + next;
-        sharing s = share(run, e, ACR_TICKET_GRADIENT, out, in, false, index, count);
-        if (next - r < run->stage_rows[d])
+        int64_t end = rows->at + next;
+        sharing s = share(run, e, ACR_TICKET_GRADIENT, m, n, split, index, count);
+        if (next - r < rows->count)
             s.owned = s.total; /* another block of the same chains follows: each stays with its member */
         for (block b; next_block(&s, &b);) {
             chain_block(run, g, &b, index);
             if (end % ACR_CHAIN_ROWS == 0 && e->acc2[1])
-                spill(run, &b, in, end == ACR_CHAIN_ROWS, e->acc[1], e->acc2[1]);
+                spill(run, &b, n, end == ACR_CHAIN_ROWS, e->acc[1], e->acc2[1]);
         }
     }
 }
@@ -227,8 +228,10 @@ static void bias_gradient(const acr__run *run, const acr__exec *e, int slot, int
 
 void acr__linear_gradient(const acr__run *run, const acr__exec *e, int index, int count)
 {
+    acr_domain d = e->domain;
+    acr__rows rows = {e->dout.p, e->dout.ld, e->in[0].p, e->in[0].ld, run->stage_rows[d], run->stage_first[d]};
     if (e->acc[1])
-        weight_gradient(run, e, index, count);
+        acr__weight_gradient(run, e, &rows, e->node->cols, ACR_SPLIT_FEATURES, index, count);
     if (e->node->inputs > 2 && e->acc[2])
         bias_gradient(run, e, 2, index, count);
 }

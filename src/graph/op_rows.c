@@ -86,16 +86,20 @@ void acr__softmax_backward(const acr__run *run, const acr__exec *e, int index, i
                          acr__part_at(run, &e->din[0], e->domain, &p), e->din[0].ld, e->din_add[0]);
 }
 
-static const int32_t *ids_at(const acr__run *run, const acr__slot *s, acr_domain d, int64_t row)
-{
-    return (const int32_t *)(void *)s->p + (s->staged ? run->base[d] : 0) + row;
-}
-
 void acr__embedding_forward(const acr__run *run, const acr__exec *e, int index, int count)
 {
     acr__part p = acr__part_rows(run->rows[e->domain], e->node->cols, index, count);
-    run->k->gather(p.rows, p.cols, ids_at(run, &e->in[0], e->domain, p.row), e->in[1].p, e->in[1].ld,
+    run->k->gather(p.rows, p.cols, acr__ids_at(run, &e->in[0], e->domain, p.row), e->in[1].p, e->in[1].ld,
                    acr__part_at(run, &e->out, e->domain, &p), e->out.ld);
+}
+
+/* A compact accumulator has a row per token that occurred; its rows were cleared
+ * when they were given out, and windows with one are shorter than a chain. */
+static void compact_backward(const acr__run *run, const acr__exec *e, int64_t first, int64_t last)
+{
+    acr__part p = {0, run->rows[e->domain], first, last - first};
+    run->k->scatter_add(p.rows, p.cols, e->slots, acr__part_at(run, &e->dout, e->domain, &p), e->dout.ld,
+                        (char *)e->acc[1] + first * (int64_t)run->es, e->node->cols);
 }
 
 /* Members own columns of the table, each goes through all rows in order. */
@@ -105,6 +109,10 @@ void acr__embedding_backward(const acr__run *run, const acr__exec *e, int index,
     acr__share(cols, 16, index, count, &first, &last);
     if (!e->acc[1] || first >= last)
         return;
+    if (e->slots) {
+        compact_backward(run, e, first, last);
+        return;
+    }
     int64_t entries = e->in_cols[1] / cols, es = (int64_t)run->es;
     for (chain c = chain_begin(run, e); c.rows > 0;) {
         int64_t n = acr__min(c.rows, ACR_CHAIN_ROWS - c.at % ACR_CHAIN_ROWS);
@@ -112,7 +120,7 @@ void acr__embedding_backward(const acr__run *run, const acr__exec *e, int index,
         if (c.at % ACR_CHAIN_ROWS == 0)
             for (int64_t i = 0; i < entries; i++)
                 clear_or_spill(run, (char *)e->acc[1] + (i * cols + first) * es, NULL, last - first, c.at, true);
-        run->k->scatter_add(n, last - first, ids_at(run, &e->in[0], e->domain, c.row),
+        run->k->scatter_add(n, last - first, acr__ids_at(run, &e->in[0], e->domain, c.row),
                             acr__part_at(run, &e->dout, e->domain, &p), e->dout.ld, (char *)e->acc[1] + first * es,
                             cols);
         c.at += n, c.row += n, c.rows -= n;
@@ -161,7 +169,7 @@ void acr__loss_forward(const acr__run *run, const acr__exec *e, int index, int c
         .row_correct = run->loss.correct + p.row,
     };
     if (n->op == ACR_OP_cross_entropy && !a.soft) {
-        a.target = ids_at(run, &e->in[1], e->domain, p.row);
+        a.target = acr__ids_at(run, &e->in[1], e->domain, p.row);
     } else {
         acr__part whole = {p.row, p.rows, 0, p.cols};
         a.target = acr__part_at(run, &e->in[1], e->domain, &whole);

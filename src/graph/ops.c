@@ -14,6 +14,7 @@
 #define STEPS_gelu STEPS_relu
 #define STEPS_gelu_tanh STEPS_relu
 #define STEPS_silu STEPS_relu
+#define STEPS_silu_mul acr__silu_mul_forward, acr__silu_mul_backward, NULL
 #define STEPS_tanh STEPS_relu
 #define STEPS_sigmoid STEPS_relu
 #define STEPS_add acr__add_forward, acr__add_backward, NULL
@@ -24,12 +25,15 @@
 #define STEPS_layer_norm acr__norm_forward, acr__norm_backward, NULL
 #define STEPS_rms_norm STEPS_layer_norm
 #define STEPS_softmax acr__softmax_forward, acr__softmax_backward, NULL
+#define STEPS_rope acr__rope_forward, acr__rope_backward, NULL
+#define STEPS_attention acr__attention_forward, acr__attention_backward, NULL
 #define STEPS_embedding acr__embedding_forward, acr__embedding_backward, NULL
 #define STEPS_mse acr__loss_forward, acr__loss_backward, NULL
 #define STEPS_mae STEPS_mse
 #define STEPS_huber STEPS_mse
 #define STEPS_cross_entropy STEPS_mse
 #define STEPS_bce_with_logits STEPS_mse
+#define STEPS_head_cross_entropy acr__head_forward, acr__head_backward, acr__head_gradient
 
 const acr__op_info acr__ops[ACR_OP_COUNT] = {
 #define OP(op_name, meets, saved, inplace, inplace_back, x0, x1, late) \

@@ -115,23 +115,24 @@ static const char *shape_text(int ndim, const int64_t *shape, char out[SHAPE_TEX
     return out;
 }
 
-static acr_status check_one(job *j, const acr_st *st, int param, int tensor)
+acr_status acr__st_fits(const acr_st *st, int tensor, const acr_graph *g, int param)
 {
     char have[SHAPE_TEXT], need[SHAPE_TEXT];
     int64_t shape[8];
+    acr_context *ctx = acr__st_context(st);
     acr_st_tensor t;
     TRY(acr_st_get(st, tensor, &t));
-    FAIL_IF(t.dtype != ACR_ST_F32 && t.dtype != ACR_ST_F16 && t.dtype != ACR_ST_BF16 && t.dtype != ACR_ST_F64, j->ctx,
+    FAIL_IF(t.dtype != ACR_ST_F32 && t.dtype != ACR_ST_F16 && t.dtype != ACR_ST_BF16 && t.dtype != ACR_ST_F64, ctx,
             ACR_E_DATA, "%s: tensor %s has dtype %s; weights are F32, F16, BF16 or F64", acr_st_path(st), t.name,
             acr_st_dtype_name(t.dtype));
-    int ndim = acr_param_ndim(j->g, param);
+    int ndim = acr_param_ndim(g, param);
     bool same = ndim == t.ndim;
     for (int k = 0; k < ndim; k++) {
-        shape[k] = acr_param_dim(j->g, param, k);
+        shape[k] = acr_param_dim(g, param, k);
         same = same && t.shape[k] == shape[k];
     }
-    FAIL_IF(!same, j->ctx, ACR_E_DATA, "%s: tensor %s has shape %s; the model's parameter has %s", acr_st_path(st),
-            t.name, shape_text(t.ndim, t.shape, have), shape_text(ndim, shape, need));
+    FAIL_IF(!same, ctx, ACR_E_DATA, "%s: tensor %s has shape %s; the model's parameter has %s", acr_st_path(st), t.name,
+            shape_text(t.ndim, t.shape, have), shape_text(ndim, shape, need));
     return ACR_OK;
 }
 
@@ -172,7 +173,7 @@ static acr_status match(job *j, const acr_st *st, int *tensors, char *used)
                          acr_st_path(st), extras, t.name);
     }
     for (int i = 0; i < params; i++)
-        TRY(check_one(j, st, i, tensors[i]));
+        TRY(acr__st_fits(st, tensors[i], j->g, i));
     return ACR_OK;
 }
 

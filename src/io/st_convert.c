@@ -178,3 +178,49 @@ acr_status acr_st_read_i64(acr_st *st, int tensor, int64_t first, int64_t n, int
 {
     return read_as(st, tensor, first, n, TO_I64, ACR_ST_I64, out);
 }
+
+/* ---- narrowing, by integer operations ------------------------------------------------ */
+
+static bool to_bf16(uint32_t bits, uint16_t *out)
+{
+    if ((bits & 0x7fffffff) > 0x7f800000) { /* NaN */
+        *out = (uint16_t)(bits >> 16 | 0x40);
+        return true;
+    }
+    *out = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    return (*out & 0x7f80) != 0x7f80 || (bits & 0x7f800000) == 0x7f800000;
+}
+
+static bool to_f16(uint32_t bits, uint16_t *out)
+{
+    uint32_t sign = bits >> 16 & 0x8000, a = bits & 0x7fffffff;
+    *out = (uint16_t)sign;
+    if (a >= 0x7f800000) { /* Inf, NaN */
+        *out = (uint16_t)(sign | (a > 0x7f800000 ? 0x7e00 : 0x7c00));
+        return true;
+    }
+    if (a >= 0x477ff000) /* 65520, halfway to what would come after 65504 */
+        return false;
+    if (a >= 0x38800000) { /* 2^-14 and above: normal there */
+        *out = (uint16_t)(sign | (a + 0xfff + (a >> 13 & 1) - 0x38000000) >> 13);
+        return true;
+    }
+    uint32_t exponent = a >> 23;
+    if (exponent < 102) /* below 2^-25 */
+        return true;
+    uint32_t shift = 126 - exponent, all = (a & 0x7fffff) | 0x800000, half = UINT32_C(1) << (shift - 1);
+    uint32_t kept = all >> shift, rest = all & (2 * half - 1);
+    *out = (uint16_t)(sign | (kept + (rest > half || (rest == half && kept & 1))));
+    return true;
+}
+
+int64_t acr__st_narrow(acr_st_dtype dtype, const float *from, int64_t n, uint16_t *to)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &from[i], sizeof bits);
+        if (!(dtype == ACR_ST_F16 ? to_f16(bits, &to[i]) : to_bf16(bits, &to[i])))
+            return i;
+    }
+    return n;
+}

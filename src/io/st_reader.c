@@ -8,17 +8,15 @@
  * key of a tensor besides dtype, shape and data_offsets, no name cut by a zero
  * byte, no more values than a real file can have. */
 #include "io/file.h"
+#include "io/json.h"
 #include "io/st.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     HEADER_MAX = 100000000, /* bytes; the format's own limit */
-    DEPTH_MAX = 32,
-    VALUES_MAX = 2000000, /* JSON values: each costs far more memory than the two bytes it may take here */
-    SHOWN = 96,
+    SHOWN = ACR__JSON_SHOWN,
 };
 
 typedef struct tensor {
@@ -64,64 +62,7 @@ size_t acr_st_dtype_bytes(acr_st_dtype dtype)
     return (unsigned)dtype < ACR_ST_DTYPE_COUNT ? dtypes[dtype].bytes : 0;
 }
 
-/* Text from a file as a sentence may show it: short, no control characters. */
-static const char *shown(const char *text, char out[SHOWN])
-{
-    size_t n = 0;
-    for (; n < SHOWN - 4 && text[n]; n++)
-        out[n] = (unsigned char)text[n] < 32 || text[n] == 127 ? '?' : text[n];
-    strcpy(out + n, text[n] ? "..." : "");
-    return out;
-}
-
 /* ---- the header's JSON --------------------------------------------------------- */
-
-/* Refuses what would make the parser work or allocate without measure: it runs
- * over the bytes once, knowing of strings and brackets only. */
-static acr_status scan_header(acr_st *st, const char *json, size_t n)
-{
-    int depth = 0;
-    size_t values = 1;
-    bool in_string = false;
-    for (size_t i = 0; i < n; i++) {
-        char c = json[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            FAIL_IF(++depth > DEPTH_MAX, st->ctx, ACR_E_DATA, "%s: the header is nested deeper than %d", st->path,
-                    DEPTH_MAX);
-        } else if (c == '}' || c == ']') {
-            depth--;
-        } else if (c == ',' || c == ':') {
-            FAIL_IF(++values > VALUES_MAX, st->ctx, ACR_E_DATA, "%s: the header has more than %d values", st->path,
-                    VALUES_MAX);
-        }
-    }
-    return ACR_OK;
-}
-
-static acr_status parse_header(acr_st *st, const char *json, size_t n, json_t **out)
-{
-    char text[SHOWN];
-    json_error_t error;
-    TRY(scan_header(st, json, n));
-    json_t *root = json_loadb(json, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    FAIL_IF(!root && json_error_code(&error) == json_error_out_of_memory, st->ctx, ACR_E_NO_MEMORY,
-            "%s: no memory for a header of %zu bytes", st->path, n);
-    FAIL_IF(!root, st->ctx, ACR_E_DATA, "%s: the header is not valid JSON: %s (byte %d of it)", st->path,
-            shown(error.text, text), error.position);
-    if (!json_is_object(root)) {
-        json_decref(root);
-        return acr__fail(st->ctx, ACR_E_DATA, "%s: the header is JSON but no object", st->path);
-    }
-    *out = root;
-    return ACR_OK;
-}
 
 static acr_status load_header(acr_st *st, json_t **out)
 {
@@ -144,7 +85,7 @@ static acr_status load_header(acr_st *st, json_t **out)
         return ACR_E_NO_MEMORY;
     acr_status status = acr__file_pread(st->ctx, st->path, st->fd, json, (size_t)n, 8);
     if (status == ACR_OK)
-        status = parse_header(st, json, (size_t)n, out);
+        status = acr__json_parse(st->ctx, st->path, "the header", json, (size_t)n, out);
     acr__free(st->ctx, json);
     st->data_start = 8 + (int64_t)n;
     return status;
@@ -188,7 +129,7 @@ static acr_status read_offsets(acr_st *st, tensor *t, const json_t *offsets, con
 static acr_status read_tensor(acr_st *st, tensor *t, const json_t *value)
 {
     char text[SHOWN], text2[SHOWN];
-    const char *name = shown(t->name, text);
+    const char *name = acr__text_shown(t->name, text);
     FAIL_IF(!json_is_object(value), st->ctx, ACR_E_DATA, "%s: tensor %s: its entry is no JSON object", st->path, name);
     const char *key;
     json_t *unused;
@@ -197,7 +138,7 @@ static acr_status read_tensor(acr_st *st, tensor *t, const json_t *value)
         (void)unused;
         FAIL_IF(strcmp(key, "dtype") && strcmp(key, "shape") && strcmp(key, "data_offsets"), st->ctx, ACR_E_DATA,
                 "%s: tensor %s has the unknown key %s; dtype, shape and data_offsets are known", st->path, name,
-                shown(key, text2));
+                acr__text_shown(key, text2));
     }
     const char *dtype = json_string_value(json_object_get(value, "dtype"));
     FAIL_IF(!dtype, st->ctx, ACR_E_DATA, "%s: tensor %s has no dtype", st->path, name);
@@ -206,7 +147,7 @@ static acr_status read_tensor(acr_st *st, tensor *t, const json_t *value)
         d++;
     FAIL_IF(d == ACR_ST_DTYPE_COUNT, st->ctx, ACR_E_DATA,
             "%s: tensor %s has dtype %s; BOOL, U8, I8, U16, I16, F16, BF16, U32, I32, F32, U64, I64 and F64 are known",
-            st->path, name, shown(dtype, text2));
+            st->path, name, acr__text_shown(dtype, text2));
     t->dtype = (acr_st_dtype)d;
     TRY(read_shape(st, t, json_object_get(value, "shape"), name));
     return read_offsets(st, t, json_object_get(value, "data_offsets"), name);
@@ -225,7 +166,7 @@ static acr_status measure(acr_st *st, json_t *root, size_t *text_bytes, size_t *
             {
                 char text[SHOWN];
                 FAIL_IF(!json_is_string(item), st->ctx, ACR_E_DATA, "%s: __metadata__: the value of %s is no string",
-                        st->path, shown(key, text));
+                        st->path, acr__text_shown(key, text));
                 *text_bytes += strlen(key) + 1 + json_string_length(item) + 1;
                 st->pair_count++;
             }
@@ -312,7 +253,7 @@ static acr_status check_places(acr_st *st)
         const tensor *t = &st->tensors[i];
         FAIL_IF(t->begin != at, st->ctx, ACR_E_DATA,
                 "%s: tensor %s begins at byte %lld of the data; it must begin at %lld, where the one before it ends",
-                st->path, shown(t->name, text), (long long)t->begin, (long long)at);
+                st->path, acr__text_shown(t->name, text), (long long)t->begin, (long long)at);
         at = t->end;
     }
     FAIL_IF(at != data, st->ctx, ACR_E_DATA, "%s: %lld bytes follow the last tensor's end; there must be none",

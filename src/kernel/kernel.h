@@ -61,7 +61,7 @@ typedef struct acr_gemm {
 
 /* Where the block of gemm_bf16 that begins at depth p ends. *cut is 0 for the
  * first block, and remembers for the next. */
-static inline int64_t acr_block_end(const acr_gemm *g, int64_t p, int64_t *cut)
+static inline int64_t acr__block_end(const acr_gemm *g, int64_t p, int64_t *cut)
 {
     int64_t end = p + ACR_BLOCK < g->k ? p + ACR_BLOCK : g->k;
     while (*cut < g->cut_count && g->cuts[*cut] - g->cut_first <= p)
@@ -95,6 +95,35 @@ typedef struct acr_loss_args {
     double *row_correct;   /* [rows] or NULL: cross_entropy: w if the first largest logit is the label, else 0;
                               bce: w * share of outputs on the right side of 0; others: untouched */
 } acr_loss_args;
+
+/* -- rule 9: attention of one key head: see attention() --------------------- */
+typedef struct acr_attention_args {
+    int64_t rows;        /* queries: the places [past, past + rows) of one sample */
+    int64_t past;        /* keys before them: k and v have past + rows rows, the sample's first one first */
+    int64_t dim;         /* elements of a head */
+    int64_t group;       /* query heads that read this key head */
+    const void *q;       /* [rows, ldq]: query head g of the group at q + g*dim */
+    const void *k, *v;   /* [past + rows, ld_key], [.., ld_value] */
+    int64_t ldq, ld_key, ld_value;
+    const int32_t *position; /* [rows]: the row at place p sees the places p - position .. p */
+    float scale;
+    void *out;           /* forward: [rows, ld_out], head g at out + g*dim */
+    int64_t ld_out;
+    void *stats;         /* [rows, ld_stats]: (m, l) of head g at stats + 2*g; forward may have NULL */
+    int64_t ld_stats;
+
+    uint32_t threshold;  /* dropout of P: 0: none. Element heads*p*(p+1)/2 + h*(p+1) + j of the sample is kept iff */
+    float kept_scale;    /*   philox(..)[..] >= threshold, as in dropout(); p: the query's place, h: its head, */
+    int64_t heads, head; /*   j: the key's place; heads: of the sample, head: the group's first */
+    uint64_t seed;
+    uint32_t window, op, place;
+
+    const void *dout;    /* backward: [rows, ld_dout], head g at dout + g*dim */
+    void *dq, *dk, *dv;  /* laid out as q, k and v; NULL: not wanted */
+    int64_t ld_dout, ld_dq, ld_dk, ld_dv;
+    bool add_q, add_k, add_v;
+    void *scratch;       /* attention_scratch bytes, 64-byte aligned, this thread's own */
+} acr_attention_args;
 
 /* -- optimizers: all scalars already rounded to float by the caller --------- */
 typedef struct acr_sgd_args { float lr, momentum, dampening_1m, weight_decay, clip; bool nesterov, first; } acr_sgd_args;
@@ -178,6 +207,36 @@ typedef struct acr_kernels {
     void (*softmax)(int64_t rows, int64_t cols, const void *x, int64_t ldx, void *y, int64_t ldy);
     void (*softmax_back)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *y, int64_t ldy, void *dx, int64_t lddx, bool add);
     void (*loss)(const acr_loss_args *a);
+
+    /* y = silu(gate) * up, in place; back, t = dy*up: dgate (+)= t * silu'(gate), dup (+)=
+     * dy * silu(gate); either may be NULL, and dgate may be dy. */
+    void (*silu_mul)(int64_t rows, int64_t cols, const void *gate, int64_t ldg, const void *up, int64_t ldu, void *y, int64_t ldy);
+    void (*silu_mul_back)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *gate, int64_t ldg, const void *up, int64_t ldu, void *dgate, int64_t lddg, bool add_gate, void *dup, int64_t lddu, bool add_up);
+    /* Rotary positions: row r of each of `heads` heads of `dim` turns by the angles
+     * of table row position[r]: dim/2 cosines, then dim/2 sines. With c and s of
+     * pair i, a = x[i] and b = x[i + dim/2]:
+     *     y[i] = fma(a, c, -(b*s)), y[i + dim/2] = fma(b, c, a*s)
+     * back: by -s, which turns a gradient back. In place. */
+    void (*rope)(bool back, int64_t rows, int64_t heads, int64_t dim, const void *x, int64_t ldx, const int32_t *position, const void *table, void *y, int64_t ldy, bool add);
+
+    /* Rule 9. For the query at place p, keys j from p - position to p, ascending:
+     *     s[j] = scale * (chain over the features, from +0, of q*k[j])
+     *     m    = the largest s;  e[j] = exp(s[j] - m)
+     *     l    = rule 3's sum of e, key j in chain j mod 16;  P[j] = e[j] / l
+     *     out  = chain over j, from +0, of dropout(P[j]) * v[j]
+     * No other key is touched for this query: absent, not multiplied by 0.
+     * back, from the stats that forward left:
+     *     dP[j] = dropout(chain over the features, from +0, of dout*v[j])
+     *     D     = rule 3's sum, by fma, of P[j]*dP[j], key j in chain j mod 16
+     *     dS[j] = (P[j] * (dP[j] - D)) * scale
+     *     dq (+)= chain over j, from +0, of dS[j] * k[j]
+     *     dk[j] (+)= chain from +0 over the group's heads, in each over the queries
+     *                that see j, ascending, of dS * q;  dv[j]: of dropout(P) * dout
+     * back takes all of a sample's queries (past is 0) and writes every row of dk
+     * and dv. Which queries go together into one forward shows in no bit. */
+    void (*attention)(const acr_attention_args *a);
+    void (*attention_back)(const acr_attention_args *a);
+    size_t (*attention_scratch)(int64_t keys, int64_t dim, bool back);
 
     /* -- rule 4: column sums, rows in order ---- acc[j] += dy[r][j] */
     void (*column_sum)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, void *acc);

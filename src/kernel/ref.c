@@ -1,6 +1,7 @@
 /* ref.c: every kernel in plain C; this file: products, elementwise, dropout,
  * column sums, the close of a window, optimizers, and the table. ref_bf16.c has
- * the products in bf16, ref_rows.c norms and softmax, ref_loss.c the losses.
+ * the products in bf16, ref_rows.c norms and softmax, ref_attention.c attention
+ * and rotary positions, ref_loss.c the losses.
  *
  * Invariant: this is the definition. Each output element is one fixed sequence
  * of IEEE operations, named in kernel.h or here, and every other table gives
@@ -15,17 +16,7 @@
 
 enum { PANEL = ACR_REF_PANEL, ROWS = 4, DEPTH = 256 };
 
-/* -- rule 1 ---------------------------------------------------------------
- * fmaf is correctly rounded whoever computes it, so where the processor has the
- * instruction the chain may be compiled to it: the same bits, without a call
- * per step. The build for baseline x86-64 would otherwise always call libm. */
-#if defined(__x86_64__) && !defined(__FMA__)
-#define ACR_TRY_FMA 1
-#define FLATTEN     inline __attribute__((always_inline))
-#else
-#define FLATTEN inline
-#endif
-
+/* -- rule 1 --------------------------------------------------------------- */
 /* c[i][j] = chain over p of a[i][p] * b[p][j] from what c holds; b is a panel.
  * Columns past `columns` are other elements and are not stored. */
 static FLATTEN void tile(int rows, int64_t columns, int64_t k, const real *a, int64_t a_row, int64_t a_col,
@@ -171,8 +162,8 @@ static void add_row(int64_t rows, int64_t cols, const void *vx, int64_t ldx, con
 }
 
 /* A block of four elements shares one counter; both ends may be cut. */
-static void dropout(int64_t cols, const void *vx, void *vy, bool add, uint32_t threshold, float scale, uint64_t seed,
-                    uint32_t window, uint32_t op, uint32_t place, int64_t element0)
+void ACR_REF(dropout)(int64_t cols, const void *vx, void *vy, bool add, uint32_t threshold, float scale, uint64_t seed,
+                      uint32_t window, uint32_t op, uint32_t place, int64_t element0)
 {
     const real *x = vx;
     real *y = vy;
@@ -299,13 +290,19 @@ const acr_kernels ACR_REF(kernels) = {
     .add = add_matrix,
     .mul = mul_matrix,
     .add_row = add_row,
-    .dropout = dropout,
+    .dropout = ACR_REF(dropout),
     .norm = ACR_REF(norm),
     .norm_back = ACR_REF(norm_back),
     .norm_back_param = ACR_REF(norm_back_param),
     .softmax = ACR_REF(softmax),
     .softmax_back = ACR_REF(softmax_back),
     .loss = ACR_REF(loss),
+    .silu_mul = ACR_REF(silu_mul),
+    .silu_mul_back = ACR_REF(silu_mul_back),
+    .rope = ACR_REF(rope),
+    .attention = ACR_REF(attention),
+    .attention_back = ACR_REF(attention_back),
+    .attention_scratch = ACR_REF(attention_scratch),
     .column_sum = column_sum,
     .gather = gather,
     .scatter_add = scatter_add,

@@ -30,14 +30,6 @@ void ACR_REF(round_bf16)(int64_t n, const void *x, void *out) { memcpy(out, x, (
 
 #else
 
-/* As in ref.c: the fused multiply-add is correctly rounded whoever computes it. */
-#if defined(__x86_64__) && !defined(__FMA__)
-#define ACR_TRY_FMA 1
-#define FLATTEN     inline __attribute__((always_inline))
-#else
-#define FLATTEN inline
-#endif
-
 static inline uint16_t operand(const void *p, bool bf16, int64_t at)
 {
     return bf16 ? acr__bf16_flushed(((const uint16_t *)p)[at]) : acr__bf16_operand(((const float *)p)[at]);
@@ -90,7 +82,7 @@ static FLATTEN void panel_product(const acr_gemm *g, int64_t j0)
     uint32_t here[PAIRS * PANEL];
     const uint32_t *words = g->packed ? (const uint32_t *)g->packed + ACR_REF(packed_bf16)(j0, g->k) / 4 : here;
     for (int64_t p = 0, end; p < g->k; p = end) {
-        end = acr_block_end(g, p, &cut);
+        end = acr__block_end(g, p, &cut);
         if (!g->packed)
             pack_block(columns, end - p, (const char *)g->b + (p * g->b_row + j0 * g->b_col) * (int64_t)b_bytes,
                        g->b_bf16, g->b_row, g->b_col, here);

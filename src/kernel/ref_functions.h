@@ -220,6 +220,17 @@ static inline real r_unary_back(enum acr_unary f, real slope, real dy, real s)
     return dy * d;
 }
 
+/* fmaf is correctly rounded whoever computes it, so where the processor has the
+ * instruction a chain may be compiled to it: the same bits, without a call per
+ * step. The build for baseline x86-64 would otherwise always call libm. What is
+ * FLATTEN is compiled into a function for each. */
+#if defined(__x86_64__) && !defined(__FMA__)
+#define ACR_TRY_FMA 1
+#define FLATTEN     inline __attribute__((always_inline))
+#else
+#define FLATTEN inline
+#endif
+
 /* Rule 3: element i in chain i mod 16, then the tree +8, +4, +2, +1. */
 static inline real r_tree(real c[16])
 {

@@ -15,5 +15,17 @@ void ACR_REF(softmax)(int64_t rows, int64_t cols, const void *x, int64_t ldx, vo
 void ACR_REF(softmax_back)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *y, int64_t ldy,
                            void *dx, int64_t lddx, bool add);
 void ACR_REF(loss)(const acr_loss_args *a);
+void ACR_REF(dropout)(int64_t cols, const void *x, void *y, bool add, uint32_t threshold, float scale, uint64_t seed,
+                      uint32_t window, uint32_t op, uint32_t place, int64_t element0);
+void ACR_REF(silu_mul)(int64_t rows, int64_t cols, const void *gate, int64_t ldg, const void *up, int64_t ldu, void *y,
+                       int64_t ldy);
+void ACR_REF(silu_mul_back)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *gate, int64_t ldg,
+                            const void *up, int64_t ldu, void *dgate, int64_t lddg, bool add_gate, void *dup,
+                            int64_t lddu, bool add_up);
+void ACR_REF(rope)(bool back, int64_t rows, int64_t heads, int64_t dim, const void *x, int64_t ldx,
+                   const int32_t *position, const void *table, void *y, int64_t ldy, bool add);
+void ACR_REF(attention)(const acr_attention_args *a);
+void ACR_REF(attention_back)(const acr_attention_args *a);
+size_t ACR_REF(attention_scratch)(int64_t keys, int64_t dim, bool back);
 
 #endif

@@ -6,27 +6,35 @@
 #include "optim/schedule.h"
 #include <math.h>
 
+static acr_sgd_args sgd_args(const acr_trainer_opts *o, double lr, int64_t u, double clip, double decay)
+{
+    return (acr_sgd_args){
+        .lr = (float)lr, .momentum = (float)o->momentum, .dampening_1m = (float)(1.0 - o->dampening),
+        .weight_decay = (float)decay, .clip = (float)clip, .nesterov = o->nesterov != 0, .first = u == 0,
+    };
+}
+
+static acr_adam_args adam_args(const acr_trainer_opts *o, bool decoupled, double lr, int64_t u, double clip, double decay)
+{
+    double bc1 = 1.0 - acr__powi64(o->adam_beta1, (uint64_t)u + 1);
+    double bc2 = 1.0 - acr__powi64(o->adam_beta2, (uint64_t)u + 1);
+    return (acr_adam_args){
+        .lr_bc1 = (float)(lr / bc1), .decay = decoupled ? (float)(1.0 - lr * decay) : 1.0f,
+        .l2 = decoupled ? 0.0f : (float)decay, .beta1_1m = (float)(1.0 - o->adam_beta1),
+        .beta2 = (float)o->adam_beta2, .beta2_1m = (float)(1.0 - o->adam_beta2), .sqrt_bc2 = (float)sqrt(bc2),
+        .epsilon = (float)o->adam_epsilon, .clip = (float)clip,
+    };
+}
+
 acr__update acr__update_prepare(const acr_trainer_opts *o, acr_optimizer optimizer, int64_t u, double clip)
 {
     acr__update r = {.optimizer = optimizer, .learning_rate = acr_learning_rate(o, u)};
-    double bc1 = 1.0 - acr__powi64(o->adam_beta1, (uint64_t)u + 1);
-    double bc2 = 1.0 - acr__powi64(o->adam_beta2, (uint64_t)u + 1);
     for (int decays = 0; decays < 2; decays++) {
         double decay = decays ? o->weight_decay : 0.0;
-        bool decoupled = optimizer == ACR_ADAMW;
-        r.sgd[decays] = (acr_sgd_args){
-            .lr = (float)r.learning_rate, .momentum = (float)o->momentum,
-            .dampening_1m = (float)(1.0 - o->dampening), .weight_decay = (float)decay, .clip = (float)clip,
-            .nesterov = o->nesterov != 0, .first = u == 0,
-        };
-        r.adam[decays] = (acr_adam_args){
-            .lr_bc1 = (float)(r.learning_rate / bc1),
-            .decay = decoupled ? (float)(1.0 - r.learning_rate * decay) : 1.0f,
-            .l2 = decoupled ? 0.0f : (float)decay,
-            .beta1_1m = (float)(1.0 - o->adam_beta1), .beta2 = (float)o->adam_beta2,
-            .beta2_1m = (float)(1.0 - o->adam_beta2), .sqrt_bc2 = (float)sqrt(bc2),
-            .epsilon = (float)o->adam_epsilon, .clip = (float)clip,
-        };
+        if (optimizer == ACR_SGD)
+            r.sgd[decays] = sgd_args(o, r.learning_rate, u, clip, decay);
+        else
+            r.adam[decays] = adam_args(o, optimizer == ACR_ADAMW, r.learning_rate, u, clip, decay);
     }
     return r;
 }

@@ -1,4 +1,4 @@
-/* plan.c: from a finished graph to buffers, lifetimes and the order of steps.
+/* plan.c: from a finished graph to buffers.
  *
  *     arena:  [ parameters | accumulators | optimizer | packed | staging | scratch ]
  *             [ activations and their gradients: share by lifetime                 ]
@@ -6,7 +6,9 @@
  * Two modes. Where a micro-batch is large enough, each weight gradient is taken
  * right behind its layer's backward step (immediate). Where it is small, the
  * rows of X and dY are staged and the products run once over many micro-batches:
- * the same chain in the same order, so the mode never shows in the bits. */
+ * the same chain in the same order, so the mode never shows in the bits.
+ *
+ * The order of steps and what lives when is steps.c's, offsets are place.c's. */
 #include "plan/plan.h"
 #include "base/context.h"
 #include <stdio.h>
@@ -15,6 +17,10 @@
 enum {
     STAGE_ROWS = 256, /* rows that make a weight gradient's product efficient */
     LEAF = 4096,      /* rule 5 */
+    CHUNK_ROWS = 256, /* of a head's logits, and least: */
+    CHUNK_LEAST = 64,
+    CHUNK_STAGED = 512,
+    CHUNK_BYTES = 64 << 20, /* fewer rows where they are longer than this */
 };
 
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples)
@@ -35,77 +41,12 @@ static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_
     b->kind = kind;
     b->ld = acr__leading(cols);
     b->last = ACR_ALWAYS;
+    b->again_first = ACR_ALWAYS;
+    b->again_last = -1;
     FAIL_IF(!acr__mul((size_t)rows, (size_t)b->ld, &b->bytes) || !acr__mul(b->bytes, element, &b->bytes), p->ctx,
             ACR_E_LIMIT, "'%s' of %lld x %lld elements is larger than this machine can address", b->name,
             (long long)rows, (long long)cols);
     *out = p->buffer_count++;
-    return ACR_OK;
-}
-
-static bool is_value(const acr__node *n) { return n->live && n->op != ACR_OP_param && !acr__is_loss(n); }
-
-/* Whether this use of a parameter collects a gradient. */
-static bool collects(const acr_plan *p, const acr__node *n, int slot)
-{
-    const acr__node *in = &p->g->nodes[n->in[slot]];
-    return p->opts.optimizer && n->needs_grad && in->op == ACR_OP_param && in->needs_grad;
-}
-
-static bool collects_any(const acr_plan *p, const acr__node *n)
-{
-    for (int j = 0; j < n->inputs; j++)
-        if (collects(p, n, j))
-            return true;
-    return false;
-}
-
-static bool deferred(const acr_plan *p, const acr__node *n) { return acr__ops[n->op].deferred && collects_any(p, n); }
-
-/* The gradient of an activation input is wanted. */
-static bool passes(const acr_plan *p, const acr__node *n, int slot)
-{
-    const acr__node *in = &p->g->nodes[n->in[slot]];
-    return p->opts.optimizer && n->needs_grad && in->needs_grad && in->op != ACR_OP_param;
-}
-
-static acr_status add_step(acr_plan *p, acr_node node, enum acr__phase phase)
-{
-    p->steps[p->flush_end++] = (acr__step){node, phase};
-    return ACR_OK;
-}
-
-static void backward_steps(acr_plan *p, const acr__node *n)
-{
-    bool back = false;
-    for (int j = 0; j < n->inputs; j++)
-        back |= passes(p, n, j) || (collects(p, n, j) && !acr__ops[n->op].deferred);
-    if (back)
-        add_step(p, (acr_node)(n - p->g->nodes), ACR_BACKWARD);
-}
-
-static acr_status list_steps(acr_plan *p)
-{
-    acr_graph *g = p->g;
-    p->steps = acr__alloc(p->ctx, ((size_t)g->node_count * 3 + 1) * sizeof *p->steps);
-    if (!p->steps)
-        return ACR_E_NO_MEMORY;
-    for (int i = 0; i < g->node_count; i++)
-        if (is_value(&g->nodes[i]) && g->nodes[i].op != ACR_OP_input)
-            add_step(p, i, ACR_FORWARD);
-    if (g->loss != ACR_NONE)
-        add_step(p, g->loss, ACR_FORWARD);
-    p->forward_count = p->flush_end;
-    for (int i = g->node_count - 1; i >= 0 && p->opts.optimizer; i--) {
-        if (!is_value(&g->nodes[i]) || !g->nodes[i].needs_grad)
-            continue;
-        backward_steps(p, &g->nodes[i]);
-        if (!p->staged && deferred(p, &g->nodes[i]))
-            add_step(p, i, ACR_GRADIENT);
-    }
-    p->step_count = p->flush_end;
-    for (int i = g->node_count - 1; i >= 0 && p->staged; i--)
-        if (deferred(p, &g->nodes[i]))
-            add_step(p, i, ACR_GRADIENT);
     return ACR_OK;
 }
 
@@ -115,6 +56,8 @@ static bool can_overwrite(const acr_plan *p, acr_node v)
     const acr__node *n = &p->g->nodes[v];
     if (n->op == ACR_OP_input || n->is_output || n->consumers != 1 || acr__ops[n->op].saves & SAVES_Y)
         return false;
+    if (p->opts.recompute && acr__is_block_end(p->g, v))
+        return false; /* it stays while what it was made of is dropped */
     return n->op != ACR_OP_reshape || can_overwrite(p, n->in[0]);
 }
 
@@ -125,7 +68,7 @@ static void share_values(const acr_plan *p, acr_node *root)
     for (int i = 0; i < g->node_count; i++) {
         const acr__node *n = &g->nodes[i];
         root[i] = i;
-        if (!is_value(n) || n->inputs == 0)
+        if (!acr__plan_is_value(n) || n->inputs == 0)
             continue;
         if (n->op == ACR_OP_reshape || (acr__ops[n->op].in_place && can_overwrite(p, n->in[0])))
             root[i] = root[n->in[0]];
@@ -140,66 +83,16 @@ static void share_gradients(const acr_plan *p, acr_node *root)
         root[i] = i;
     for (int i = g->node_count - 1; i >= 0; i--) {
         const acr__node *n = &g->nodes[i];
-        if (!n->inputs || !passes(p, n, 0) || !acr__ops[n->op].in_place_back || n->din_add[0])
+        if (!n->inputs || !acr__plan_passes(p, n, 0) || !acr__ops[n->op].in_place_back || n->din_add[0])
             continue;
         const acr__node *v = &g->nodes[n->in[0]];
         int writers = 0;
         for (int k = 0; k < g->node_count; k++)
             for (int j = 0; j < g->nodes[k].inputs; j++)
-                writers += g->nodes[k].live && g->nodes[k].in[j] == n->in[0] && passes(p, &g->nodes[k], j);
-        bool kept = p->staged && deferred(p, n); /* its dY is read again at the flush */
+                writers += g->nodes[k].live && g->nodes[k].in[j] == n->in[0] && acr__plan_passes(p, &g->nodes[k], j);
+        bool kept = p->staged && acr__plan_deferred(p, n); /* its dY is read again at the flush */
         if (writers == 1 && v->cols == n->cols && !kept)
             root[n->in[0]] = root[i];
-    }
-}
-
-static void extend(acr__buffer *b, int32_t at)
-{
-    if (at < b->first)
-        b->first = at;
-    if (at > b->last)
-        b->last = at;
-}
-
-/* Sets first and last from the steps that touch each buffer. */
-static void find_lifetimes(acr_plan *p)
-{
-    acr_graph *g = p->g;
-    for (int s = 0; s < p->flush_end; s++) {
-        acr_node at = p->steps[s].node;
-        const acr__node *n = &g->nodes[at];
-        enum acr__phase phase = p->steps[s].phase;
-        int saves = acr__ops[n->op].saves;
-        const acr__place *own = &p->places[at];
-        int touched[4 + 2 * ACR_MAX_IN], count = 0;
-        bool loss = acr__is_loss(n);
-        if (phase == ACR_FORWARD || (phase == ACR_BACKWARD && saves & SAVES_Y))
-            touched[count++] = own->value;
-        if (phase != ACR_FORWARD)
-            touched[count++] = own->grad;
-        if (phase != ACR_GRADIENT)
-            touched[count++] = own->aux;
-        for (int j = 0; j < n->inputs; j++) {
-            const acr__place *in = &p->places[n->in[j]];
-            bool saved = j == 0 ? saves & SAVES_X0 : saves & SAVES_X1;
-            if (phase == ACR_FORWARD || (saved && phase == (deferred(p, n) ? ACR_GRADIENT : ACR_BACKWARD)))
-                touched[count++] = in->value;
-            if (passes(p, n, j) && (phase == ACR_BACKWARD || loss))
-                touched[count++] = in->grad;
-        }
-        for (int k = 0; k < count; k++)
-            if (touched[k] >= 0 && !p->buffers[touched[k]].staged && p->buffers[touched[k]].last != ACR_ALWAYS)
-                extend(&p->buffers[touched[k]], s);
-    }
-    for (int i = 0; i < g->node_count; i++) {
-        const acr__node *n = &g->nodes[i];
-        if (n->op == ACR_OP_input && p->places[i].value >= 0 && p->buffers[p->places[i].value].first > 0)
-            p->buffers[p->places[i].value].first = 0;
-        if (n->is_output && p->places[i].value >= 0 && p->buffers[p->places[i].value].last != ACR_ALWAYS) {
-            p->buffers[p->places[i].value].last = p->flush_end;
-            if (g->loss == ACR_NONE && p->places[i].grad >= 0 && !p->buffers[p->places[i].grad].staged)
-                extend(&p->buffers[p->places[i].grad], p->forward_count - 1);
-        }
     }
 }
 
@@ -213,10 +106,8 @@ static acr_status add_rows(acr_plan *p, int *out, acr_node i, bool staged, acr_k
     TRY(add(p, out, staged ? ACR_KIND_STAGING : kind, rows, cols, element, "%s %d%s", label(n), (int)i, what));
     acr__buffer *b = &p->buffers[*out];
     b->staged = staged;
-    if (!staged) {
-        b->first = ACR_ALWAYS; /* not touched yet */
-        b->last = -1;
-    }
+    if (!staged)
+        acr__plan_untouched(b);
     return ACR_OK;
 }
 
@@ -232,7 +123,7 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
     if (!staged)
         return ACR_E_NO_MEMORY;
     for (int i = 0; i < g->node_count && p->staged; i++)
-        if (deferred(p, &g->nodes[i]))
+        if (acr__plan_deferred(p, &g->nodes[i]))
             staged[roots[gradients ? i : g->nodes[i].in[0]]] = true;
     acr_status status = ACR_OK;
     /* a root may come after the nodes that share its buffer (gradients), so roots first */
@@ -240,7 +131,7 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
         for (int i = 0; i < g->node_count && status == ACR_OK; i++) {
             const acr__node *n = &g->nodes[i];
             int *slot = gradients ? &p->places[i].grad : &p->places[i].value;
-            if (!is_value(n) || (gradients && (!n->needs_grad || !p->opts.optimizer)))
+            if (!acr__plan_is_value(n) || (gradients && (!n->needs_grad || !p->opts.optimizer)))
                 continue;
             if (pass == 1)
                 *slot = gradients ? p->places[roots[i]].grad : p->places[roots[i]].value;
@@ -252,6 +143,84 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
     return status;
 }
 
+/* Rows of logits, for the head's own step alone or for the stage. */
+static acr_status add_head(acr_plan *p, acr_node i)
+{
+    acr_graph *g = p->g;
+    acr__node *n = &g->nodes[i];
+    int *out = &p->places[i].aux;
+    int64_t ld = acr__round_up(acr__classes(g, n), 16);
+    ld += ld % 1024 == 0 ? 16 : 0; /* rows would fall on the same sets of a cache */
+    TRY(add(p, out, p->head_staged ? ACR_KIND_STAGING : ACR_KIND_SCRATCH, p->chunk, ld, g->es, "%s %d.logits", label(n),
+            (int)i));
+    acr__buffer *b = &p->buffers[*out];
+    b->staged = p->head_staged;
+    if (!b->staged)
+        acr__plan_untouched(b);
+    return ACR_OK;
+}
+
+static acr_status add_packed(acr_plan *p, acr_node i, const acr_kernels *k)
+{
+    acr_graph *g = p->g;
+    const acr__node *n = &g->nodes[i];
+    acr__place *place = &p->places[i];
+    const char *name = label(&g->nodes[n->in[1]]);
+    int64_t in = g->nodes[n->in[0]].cols, out = g->nodes[n->in[1]].cols / in;
+    TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, k->panel), in, g->es, "%s^T packed", name));
+    if (acr__plan_passes(p, n, 0))
+        TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, k->panel), out, g->es, "%s packed", name));
+    return ACR_OK;
+}
+
+int64_t acr__plan_compact(const acr_plan *p, const acr__node *n, int slot)
+{
+    int64_t rows = p->opts.max_window_rows;
+    if (n->op != ACR_OP_embedding || slot != 1 || rows <= 0 || p->second)
+        return 0;
+    return rows < p->g->nodes[n->in[1]].shape[0] ? rows : 0;
+}
+
+/* An accumulator with a row for each token that can occur in a window. */
+static acr_status add_compact(acr_plan *p, acr_node i)
+{
+    acr_graph *g = p->g;
+    const acr__node *n = &g->nodes[i], *table = &g->nodes[n->in[1]];
+    acr__place *place = &p->places[i];
+    const char *name = label(table);
+    int64_t rows = acr__plan_rows(p, n->domain, p->opts.micro_batch);
+    TRY(add(p, &place->acc[1], ACR_KIND_GRADIENT, acr__plan_compact(p, n, 1), n->cols, g->es, "%s.grad by token", name));
+    TRY(add(p, &place->slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots", name));
+    TRY(add(p, &place->host_slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots, host", name));
+    p->buffers[place->host_slots].host = true;
+    TRY(add(p, &place->entries, ACR_KIND_GRADIENT, table->shape[0], 1, sizeof(int32_t), "%s.grad table", name));
+    p->buffers[place->entries].host = true;
+    p->compact = true;
+    return ACR_OK;
+}
+
+static bool turn_alike(const acr__node *a, const acr__node *b)
+{
+    const acr_rope_opts *x = &a->rope, *y = &b->rope;
+    return a->op == ACR_OP_rope && b->op == ACR_OP_rope && a->live && b->live && a->domain == b->domain &&
+           x->dim == y->dim && x->theta == y->theta && x->scaling == y->scaling && x->factor == y->factor &&
+           x->low_freq_factor == y->low_freq_factor && x->high_freq_factor == y->high_freq_factor &&
+           x->original_positions == y->original_positions;
+}
+
+/* A row for each position that can come. */
+static acr_status add_table(acr_plan *p, acr_node i)
+{
+    const acr__node *n = &p->g->nodes[i];
+    for (int j = 0; j < i; j++)
+        if (turn_alike(&p->g->nodes[j], n)) {
+            p->places[i].table = p->places[j].table;
+            return ACR_OK;
+        }
+    return add(p, &p->places[i].table, ACR_KIND_PARAMETER, p->g->domains[n->domain].max_rows, n->rope.dim, p->g->es,
+               "rope %d.table", (int)i);
+}
+
 static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
 {
     acr_graph *g = p->g;
@@ -260,25 +229,29 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
     bool norm = n->op == ACR_OP_layer_norm || n->op == ACR_OP_rms_norm;
     if (norm && n->live)
         TRY(add_rows(p, &place->aux, i, false, ACR_KIND_ACTIVATION, 2, g->es, ".stats"));
+    if (n->op == ACR_OP_attention && n->live)
+        TRY(add_rows(p, &place->aux, i, false, ACR_KIND_ACTIVATION, 2 * n->heads, g->es, ".stats"));
+    if (n->op == ACR_OP_rope && n->live)
+        TRY(add_table(p, i));
     if (n->op == ACR_OP_input && n->live && (g->reference || !k->host)) {
         TRY(add(p, &place->raw, ACR_KIND_DATA, acr__plan_rows(p, n->domain, p->opts.micro_batch), n->cols,
                 sizeof(float), "%s.raw", label(n)));
         p->buffers[place->raw].host = true;
     }
     if (n->class_weight && n->live)
-        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, g->nodes[n->in[0]].cols, g->es, "%s.class_weight", label(n)));
-    if (n->op == ACR_OP_linear && n->live && p->opts.pack) {
-        int64_t in = g->nodes[n->in[0]].cols, out = n->cols;
-        TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, k->panel), in, g->es, "%s^T packed",
-                label(&g->nodes[n->in[1]])));
-        if (passes(p, n, 0))
-            TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, k->panel), out, g->es, "%s packed",
-                    label(&g->nodes[n->in[1]])));
-    }
+        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight", label(n)));
+    if (n->op == ACR_OP_head_cross_entropy && n->live)
+        TRY(add_head(p, i));
+    if ((n->op == ACR_OP_linear || n->op == ACR_OP_head_cross_entropy) && n->live && p->opts.pack)
+        TRY(add_packed(p, i, k));
     for (int j = 0; j < n->inputs; j++) {
         const acr__node *in = &g->nodes[n->in[j]];
-        if (!n->live || !collects(p, n, j))
+        if (!n->live || !acr__plan_collects(p, n, j))
             continue;
+        if (acr__plan_compact(p, n, j)) {
+            TRY(add_compact(p, i));
+            continue;
+        }
         TRY(add(p, &place->acc[j], ACR_KIND_GRADIENT, 1, in->cols, g->es, "%s.grad", label(in)));
         if (p->second)
             TRY(add(p, &place->acc2[j], ACR_KIND_GRADIENT, 1, in->cols, g->es, "%s.grad2", label(in)));
@@ -301,6 +274,23 @@ static acr_status add_params(acr_plan *p)
     return ACR_OK;
 }
 
+/* What one member needs for any of the graph's steps. */
+static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
+{
+    size_t most = k->gemm_scratch, leaves = 2 * LEAF * p->g->es;
+    if (p->compact && leaves > most)
+        most = leaves; /* the close of a window puts leaves together there */
+    for (int i = 0; i < p->g->node_count; i++) {
+        const acr__node *n = &p->g->nodes[i];
+        if (n->op != ACR_OP_attention || !n->live)
+            continue;
+        bool back = p->opts.optimizer && n->needs_grad;
+        size_t bytes = k->attention_scratch(p->g->domains[n->domain].max_rows, n->dim, back);
+        most = bytes > most ? bytes : most;
+    }
+    return (most + 63) / 64 * 64;
+}
+
 static acr_status add_buffers(acr_plan *p)
 {
     acr_graph *g = p->g;
@@ -316,7 +306,7 @@ static acr_status add_buffers(acr_plan *p)
         status = add_activations(p, roots, true);
     acr__free(p->ctx, roots);
     TRY(status);
-    size_t scratch = (k->gemm_scratch + 63) / 64 * 64;
+    size_t scratch = scratch_bytes(p, k);
     TRY(add(p, &p->scratch, ACR_KIND_SCRATCH, p->ctx->threads, (int64_t)scratch, 1, "thread scratch"));
     TRY(add(p, &p->leaves, ACR_KIND_SCRATCH, 1, acr__max(1, p->leaf_count), sizeof(double), "norm leaves"));
     p->buffers[p->leaves].host = true;
@@ -334,6 +324,9 @@ static acr_status check_opts(acr_plan *p)
     FAIL_IF(o->stage_rows != 0 && (o->stage_rows < o->micro_batch || o->stage_rows > INT32_MAX), p->ctx, ACR_E_ARGUMENT,
             "stage_rows is %lld, 0 or from the micro-batch of %lld to 2147483647 is allowed", (long long)o->stage_rows,
             (long long)o->micro_batch);
+    int blocks = acr_block_count(p->g);
+    FAIL_IF(o->recompute < 0 || o->recompute > blocks, p->ctx, ACR_E_ARGUMENT,
+            "recompute is %d blocks, from 0 to the graph's %d are allowed", o->recompute, blocks);
     FAIL_IF(o->optimizer < 0 || o->optimizer > ACR_ADAMW, p->ctx, ACR_E_ARGUMENT, "optimizer %d is unknown",
             (int)o->optimizer);
     return ACR_OK;
@@ -354,6 +347,20 @@ static void choose_stage(acr_plan *p)
     p->staged = p->stage_samples > micro;
 }
 
+/* How many rows of logits a head has at once. */
+static void choose_chunk(acr_plan *p)
+{
+    const acr_graph *g = p->g;
+    if (g->loss == ACR_NONE || g->nodes[g->loss].op != ACR_OP_head_cross_entropy)
+        return;
+    const acr__node *n = &g->nodes[g->loss];
+    int64_t staged = acr__plan_rows(p, n->domain, p->stage_samples), most = CHUNK_ROWS;
+    p->head_staged = p->staged && staged <= CHUNK_STAGED;
+    while (most > CHUNK_LEAST && most * acr__classes(g, n) > CHUNK_BYTES / (int64_t)g->es)
+        most /= 2;
+    p->chunk = p->head_staged ? staged : acr__min(most, acr__plan_rows(p, n->domain, p->opts.micro_batch));
+}
+
 static acr_status build(acr_plan *p)
 {
     acr_graph *g = p->g;
@@ -361,15 +368,15 @@ static acr_status build(acr_plan *p)
     p->slots = p->opts.optimizer == ACR_SGD ? p->opts.momentum != 0 : p->opts.optimizer ? 2 : 0;
     p->second = p->opts.max_window_rows > ACR_CHAIN_ROWS;
     choose_stage(p);
+    choose_chunk(p);
     p->places = acr__alloc(p->ctx, ((size_t)g->node_count + 1) * sizeof *p->places);
     p->param_places = acr__alloc(p->ctx, ((size_t)g->param_count + 1) * sizeof *p->param_places);
     if (!p->places || !p->param_places)
         return ACR_E_NO_MEMORY;
     memset(p->places, 0xff, (size_t)g->node_count * sizeof *p->places); /* -1: nothing */
     memset(p->param_places, 0xff, (size_t)g->param_count * sizeof *p->param_places);
-    TRY(list_steps(p));
     TRY(add_buffers(p));
-    find_lifetimes(p);
+    TRY(acr__plan_list_steps(p));
     return acr__place_buffers(p);
 }
 
@@ -424,7 +431,8 @@ size_t acr_plan_kind_bytes(const acr_plan *p, acr_kind kind)
 const char *acr_kind_name(acr_kind kind)
 {
     static const char *const names[ACR_KIND_COUNT] = {"parameters", "gradient", "optimizer state", "activations",
-                                                      "staging",    "data",     "packed weights",  "scratch"};
+                                                      "staging",    "data",     "packed weights",  "scratch",
+                                                      "state"};
     return kind >= 0 && kind < ACR_KIND_COUNT ? names[kind] : "unknown";
 }
 
@@ -436,7 +444,8 @@ acr_status acr_plan_entry_get(const acr_plan *p, int i, acr_plan_entry *out)
     const acr__buffer *b = &p->buffers[i];
     *out = (acr_plan_entry){.name = b->name, .kind = b->kind,
                             .space = b->host ? ACR_SPACE_HOST : ACR_SPACE_KERNELS, .offset = b->offset, .bytes = b->bytes,
-                            .first = b->first, .last = b->last == ACR_ALWAYS ? p->flush_end : b->last};
+                            .first = b->first, .last = b->last == ACR_ALWAYS ? p->flush_end : b->last,
+                            .again_first = b->again_last < 0 ? -1 : b->again_first, .again_last = b->again_last};
     return ACR_OK;
 }
 

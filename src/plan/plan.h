@@ -14,13 +14,19 @@ typedef struct acr__buffer {
     int64_t ld;
     bool staged;
     bool host; /* read and written by host code: behind the arena, never on a device */
-    int32_t first, last;
+    bool dropped; /* computed again in the backward: it has a second life then */
+    int32_t first, last, again_first, again_last; /* last < first: there is no such life */
 } acr__buffer;
 enum { ACR_ALWAYS = INT32_MAX };
 
 /* What a node has, as indices into buffers; -1: nothing. */
 typedef struct acr__place {
     int value, grad, aux, packed, packed_back, class_weight;
+    int table; /* rope's; nodes that turn alike share one */
+    /* an embedding with a compact accumulator: for each entry the row of acc that it
+     * has in this window, or -1; for each row of the micro-batch its id's row, as host
+     * code finds it and as kernels read it */
+    int entries, host_slots, slots;
     int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
 } acr__place;
@@ -29,7 +35,7 @@ typedef struct acr__param_place {
     int value, state[2];
 } acr__param_place;
 
-enum acr__phase { ACR_FORWARD, ACR_BACKWARD, ACR_GRADIENT };
+enum acr__phase { ACR_FORWARD, ACR_AGAIN, ACR_BACKWARD, ACR_GRADIENT }; /* again: the forward, repeated */
 typedef struct acr__step {
     acr_node node;
     enum acr__phase phase;
@@ -42,6 +48,9 @@ struct acr_plan {
     int64_t stage_samples;
     bool staged;   /* weight gradients are taken after several micro-batches */
     bool second;   /* second accumulators are planned */
+    int64_t chunk; /* rows of logits that a head works on at a time */
+    bool head_staged; /* they are rows of the stage */
+    bool compact;  /* some accumulator is */
     int slots;     /* optimizer state tensors a parameter */
 
     acr__buffer *buffers;
@@ -60,9 +69,25 @@ struct acr_plan {
     size_t bytes;       /* with the host's buffers behind it */
 };
 
+/* -- steps.c -- */
+/* Lists the steps and finds when each buffer is alive; the buffers are there. */
+acr_status acr__plan_list_steps(acr_plan *p);
+/* A buffer that lives from the first step to the last that touches it. */
+void acr__plan_untouched(acr__buffer *b);
+bool acr__plan_is_value(const acr__node *n); /* live, computed or an input */
+/* Whether this use of a parameter collects a gradient; whether the node takes it over
+ * staged rows, or in a step of its own; whether an input's own gradient is wanted. */
+bool acr__plan_collects(const acr_plan *p, const acr__node *n, int slot);
+bool acr__plan_deferred(const acr_plan *p, const acr__node *n);
+bool acr__plan_passes(const acr_plan *p, const acr__node *n, int slot);
+
+/* -- place.c -- */
 /* Gives every buffer an offset: always-live ones first, then the rest, larger
  * ones first, each as low as it fits. Returns the arena's size. */
 acr_status acr__place_buffers(acr_plan *p);
+/* Rows of a compact accumulator for input `slot` of the node; 0: it has one for each
+ * entry. Rule 4b: a token that does not occur in a window has no row. */
+int64_t acr__plan_compact(const acr_plan *p, const acr__node *n, int slot);
 /* Rows a buffer of that domain needs for `samples` samples. */
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples);
 

@@ -182,8 +182,7 @@ static void booleans_and_words(void **state)
         refuse(text, "load_best_model_at_end");
     }
     refuse(WHOLE "lr_scheduler_type: cosin\n", "cosin|constant, linear, cosine, wsd");
-    refuse(WHOLE "dtype: bfloat16\n", "bfloat16 comes with language models; use float32");
-    refuse(WHOLE "dtype: float16\n", "float32");
+    refuse(WHOLE "dtype: float16\n", "float32, bfloat16");
     acr__config *c =
         load_text(WHOLE "max_grad_norm: off\nmemory_limit: none\nthreads: auto\nresume_from_checkpoint: auto\n"
                         "dtype: \"float32\"\n");
@@ -220,14 +219,15 @@ static void sizes(void **state)
 static void horizons(void **state)
 {
     (void)state;
+    const acr__epoch epoch = {.samples = 60000, .windows = 15};
     acr__config *c = load_text(WHOLE "max_steps: 500u\neval_steps: 0.5e\nsave_steps: 0\nwarmup_steps: 2e\n");
-    assert_int_equal(acr__horizon_updates(c->max_steps, 15), 500);
-    assert_int_equal(acr__horizon_updates(c->eval_steps, 15), 8);
-    assert_int_equal(acr__horizon_updates(c->save_steps, 15), 0);
+    assert_int_equal(acr__horizon_updates(c->max_steps, &epoch), 500);
+    assert_int_equal(acr__horizon_updates(c->eval_steps, &epoch), 8);
+    assert_int_equal(acr__horizon_updates(c->save_steps, &epoch), 0);
     assert_int_equal(c->save_steps.unit, ACR__UNIT_UPDATES);
-    assert_int_equal(acr__horizon_updates(c->warmup_steps, 15), 30);
+    assert_int_equal(acr__horizon_updates(c->warmup_steps, &epoch), 30);
     acr__config_free(c);
-    refuse(WHOLE "max_steps: 10Mt\n", "tokens|language models");
+    refuse(WHOLE "max_steps: 10Mt\n", "counts tokens|epochs (2e)");
     refuse(WHOLE "max_steps: 1e5\n", "whole number of updates");
     refuse(WHOLE "max_steps: 0.5\n", "whole number of updates");
     refuse(WHOLE "max_steps: 0\n", "out of range");

@@ -216,26 +216,27 @@ static void resuming(void **state)
 static void lengths_and_trainer(void **state)
 {
     (void)state;
-    int64_t epoch, total;
+    acr__epoch epoch = {.samples = 60000, .tokens = 6000000}, few = {.samples = 4095}, hundred = {.samples = 100};
+    int64_t total;
     acr_trainer_opts o;
     acr__config *c = load_with(WHOLE, "--effective_batch_size 4096 --num_train_epochs 2.5 --warmup_steps 1e");
-    assert_int_equal(acr__config_windows(c, 60000, &epoch, &total), ACR_OK);
-    assert_int_equal(epoch, 15);
+    assert_int_equal(acr__config_windows(c, &epoch, &total), ACR_OK);
+    assert_int_equal(epoch.windows, 15);
     assert_int_equal(total, 38);
-    assert_int_equal(acr__config_trainer_opts(c, 60000, &o), ACR_OK);
+    assert_int_equal(acr__config_trainer_opts(c, &epoch, &o), ACR_OK);
     assert_int_equal(o.warmup_steps, 15);
     assert_int_equal(o.total_steps, 38);
     assert_true(o.learning_rate == 0.1);
     acr__config_free(c);
     c = load_with(WHOLE, "--effective_batch_size 4096 --last_window drop --max_steps 3e");
-    assert_int_equal(acr__config_windows(c, 60000, &epoch, &total), ACR_OK);
-    assert_int_equal(epoch, 14);
+    assert_int_equal(acr__config_windows(c, &epoch, &total), ACR_OK);
+    assert_int_equal(epoch.windows, 14);
     assert_int_equal(total, 42);
-    assert_int_equal(acr__config_windows(c, 4095, &epoch, &total), ACR_E_CONFIG);
+    assert_int_equal(acr__config_windows(c, &few, &total), ACR_E_CONFIG);
     assert_non_null(strstr(acr_error(ctx), "4095"));
     acr__config_free(c);
     c = load_text(EVERYTHING);
-    assert_int_equal(acr__config_trainer_opts(c, 100, &o), ACR_OK);
+    assert_int_equal(acr__config_trainer_opts(c, &hundred, &o), ACR_OK);
     assert_int_equal(o.schedule, ACR_WSD);
     assert_int_equal(o.decay_steps, 3);
     assert_int_equal(o.weight_decay_exclude_count, 1);

@@ -98,6 +98,14 @@ WRAP(loss, (const acr_loss_args *a), (a))
 WRAP(column_sum, (I r, I c, const void *dy, I ld, void *a), (r, c, dy, ld, a))
 WRAP(gather, (I r, I c, const int32_t *id, const void *t, I lt, void *y, I ly), (r, c, id, t, lt, y, ly))
 WRAP(scatter_add, (I r, I c, const int32_t *id, const void *dy, I ld, void *a, I la), (r, c, id, dy, ld, a, la))
+WRAP(silu_mul, (I r, I c, const void *g, I lg, const void *u, I lu, void *y, I ly), (r, c, g, lg, u, lu, y, ly))
+WRAP(silu_mul_back,
+     (I r, I c, const void *dy, I ld, const void *g, I lg, const void *u, I lu, void *dg, I l, bool a, void *du, I m, bool b),
+     (r, c, dy, ld, g, lg, u, lu, dg, l, a, du, m, b))
+WRAP(rope, (bool b, I r, I h, I d, const void *x, I lx, const int32_t *p, const void *t, void *y, I ly, bool a),
+     (b, r, h, d, x, lx, p, t, y, ly, a))
+WRAP(attention, (const acr_attention_args *a), (a))
+WRAP(attention_back, (const acr_attention_args *a), (a))
 WRAP(join, (I n, const void *s, void *d), (n, s, d))
 WRAP(sgd, (const acr_sgd_args *a, I n, void *p, const void *g, void *b), (a, n, p, g, b))
 WRAP(adam, (const acr_adam_args *a, I n, void *p, const void *g, void *m, void *v), (a, n, p, g, m, v))
@@ -117,7 +125,8 @@ static acr_kernels fake_table(void)
 #define USE(name) k.name = fake_##name;
     USE(put) USE(fetch) USE(clear) USE(gemm) USE(pack_b) USE(unary) USE(unary_back) USE(copy) USE(add) USE(mul)
     USE(add_row) USE(dropout) USE(norm) USE(norm_back) USE(norm_back_param) USE(softmax) USE(softmax_back) USE(loss)
-    USE(column_sum) USE(gather) USE(scatter_add) USE(join) USE(sgd) USE(adam) USE(close_leaf)
+    USE(column_sum) USE(gather) USE(scatter_add) USE(silu_mul) USE(silu_mul_back) USE(rope) USE(attention)
+    USE(attention_back) USE(join) USE(sgd) USE(adam) USE(close_leaf)
     return k;
 }
 

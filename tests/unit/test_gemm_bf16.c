@@ -125,7 +125,7 @@ static float element(enum control how, const acr_gemm *g, int64_t i, int64_t j, 
     int64_t cut = 0;
     for (int64_t p = 0, end; p < g->k; p = end) {
         float chain[2] = {0, 0}, a[ACR_BLOCK] = {0}, b[ACR_BLOCK] = {0};
-        end = acr_block_end(g, p, &cut);
+        end = acr__block_end(g, p, &cut);
         for (int64_t d = p; d < end; d++) {
             a[d - p] = operand(g->a, g->a_bf16, i * g->a_row + d * g->a_col);
             b[d - p] = operand(g->b, g->b_bf16, d * g->b_row + j * g->b_col);

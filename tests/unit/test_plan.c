@@ -43,7 +43,10 @@ static void check_entries(const acr_plan *p, const char *name)
         largest_end = a.offset + a.bytes > largest_end ? a.offset + a.bytes : largest_end;
         for (int j = 0; j < i; j++) {
             assert_int_equal(acr_plan_entry_get(p, j, &b), ACR_OK);
-            bool at_once = a.first <= b.last && b.first <= a.last;
+            bool at_once = (a.first <= b.last && b.first <= a.last) ||
+                           (a.again_first <= b.last && b.first <= a.again_last) ||
+                           (a.first <= b.again_last && b.again_first <= a.last) ||
+                           (b.again_last >= 0 && a.again_first <= b.again_last && b.again_first <= a.again_last);
             if (at_once && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes)
                 fail_msg("%s: '%s' and '%s' live at once and overlap", name, a.name, b.name);
         }
@@ -98,10 +101,17 @@ static void grows_as_said(void **state)
         size_t padded = 0;
         for (int i = 0; i < acr_param_count(g); i++)
             padded += (size_t)acr__round_up(acr_param_elements(g, i) * 4, 64);
-        size_t fixed = 0; /* class weights: they lie beside the parameters, and nothing trains them */
-        for (int i = 0; i < g->node_count; i++)
-            if (g->nodes[i].class_weight)
-                fixed += (size_t)acr__round_up(g->nodes[g->nodes[i].in[0]].cols * 4, 64);
+        size_t fixed = 0; /* class weights and a table for each way to turn: nothing trains what lies beside parameters */
+        const acr__node *turned = NULL;
+        for (int i = 0; i < g->node_count; i++) {
+            const acr__node *n = &g->nodes[i];
+            if (n->class_weight)
+                fixed += (size_t)acr__round_up(acr__classes(g, n) * 4, 64);
+            if (n->op == ACR_OP_rope && (!turned || n->rope.scaling != turned->rope.scaling)) {
+                turned = n;
+                fixed += (size_t)acr__round_up(n->rope.dim * ZOO_SEQUENCE * 4, 64);
+            }
+        }
         static const int slots[] = {0, 1, 2, 2};
         size_t last = 0;
         for (int64_t micro = 8; micro <= 64; micro *= 2) {

@@ -207,7 +207,7 @@ static int64_t slab_blocks(const acr_gemm *g, int64_t p, int64_t *cut, struct bl
 {
     int64_t n = 0;
     for (int64_t end; n < SLAB && p < g->k; p = end) {
-        end = acr_block_end(g, p, cut);
+        end = acr__block_end(g, p, cut);
         out[n++] = (struct block){p, end - p};
     }
     return n;

@@ -87,9 +87,10 @@ static void row_tile(struct tile *t, int64_t rows, int64_t n)
 {
     const float *b = t->b, *row = t->row;
     float *c = t->c;
+    const int64_t two = rows <= TWO_MAX ? 2 * NR : INT64_MAX; /* columns that pay for two panels */
     for (int64_t j = 0, panels; j < n; j += panels * NR) {
         int64_t left = n - j;
-        panels = rows <= TWO_MAX && left >= 2 * NR ? 2 : 1;
+        panels = left >= two ? 2 : 1;
         t->c = c + j;
         t->b = b + j / NR * t->b_panel;
         t->row = row ? row + j : NULL;
@@ -122,7 +123,7 @@ static struct cut cut_of(const acr_gemm *g)
     cut.lies = g->packed != NULL || (g->b_col == 1 && (one || g->b_row % SAME_SETS != 0));
     if (!cut.lies)
         cut.depth = DEPTH / 2;
-    else if (one && g->a_col == 1)
+    else if (one && g->a_col == 1 && g->k > DEPTH)
         cut.depth = acr__max(TILE / g->m, DEPTH);
     if (one) {
         cut.columns = cut.lies ? g->n : NARROW;
@@ -136,18 +137,26 @@ static struct cut cut_of(const acr_gemm *g)
     return cut;
 }
 
-/* Columns [j, j + n), depths [p, p + t->k): the block of B, then each row tile. */
-static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int64_t j, int64_t n, int64_t p)
+/* B as it lies, from column j and depth p on. */
+static void aim_b(const acr_gemm *g, struct tile *t, int64_t j, int64_t p)
 {
-    float *to_a = g->scratch, *to_b = to_a + DEPTH * AS;
     if (g->packed) {
         t->b = (const float *)g->packed + j * g->k + p * NR;
         t->b_row = NR;
         t->b_panel = NR * g->k;
-    } else if (cut->lies) {
+    } else {
         t->b = (const float *)g->b + j * g->b_col + p * g->b_row;
         t->b_row = g->b_row;
         t->b_panel = NR;
+    }
+}
+
+/* Columns [j, j + n), depths [p, p + t->k): the block of B, then each row tile. */
+static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int64_t j, int64_t n, int64_t p)
+{
+    float *to_a = g->scratch, *to_b = to_a + DEPTH * AS;
+    if (cut->lies) {
+        aim_b(g, t, j, p);
     } else {
         acr__pack_b_f32(n, t->k, (const float *)g->b + j * g->b_col + p * g->b_row, g->b_row, g->b_col, to_b);
         t->b = to_b;
@@ -172,11 +181,33 @@ static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int6
     }
 }
 
+/* A product that needs no cutting: small networks would else spend more on that
+ * than on the product. False if it is not one. */
+static bool one_tile(const acr_gemm *g, struct tile *t)
+{
+    if (g->m > MR || g->k > DEPTH || (g->a_col != 1 && g->n > NR) || (g->b_col != 1 && !g->packed))
+        return false;
+    aim_b(g, t, 0, 0);
+    t->k = g->k;
+    t->a = g->a;
+    t->a_row = g->a_row;
+    t->a_col = g->a_col;
+    t->c = g->c;
+    t->start = g->start;
+    t->row = g->row;
+    row_tile(t, g->m, g->n);
+    return true;
+}
+
 void acr__gemm_f32(const acr_gemm *g)
 {
     if (g->m <= 0 || g->n <= 0)
         return;
-    struct tile t = {.c_row = g->c_row};
+    struct tile t;
+    t.c_row = g->c_row;
+    t.last = v_first(V);
+    if (one_tile(g, &t))
+        return;
     struct cut cut = cut_of(g);
     int64_t slabs = parts_of(g->k, cut.depth);
     for (int64_t j = 0, n; j < g->n; j += n) {

@@ -74,14 +74,17 @@ static inline void v_transpose(vec r[V])
 
 #elif defined(ACR_ISA_AVX2)
 
-#include <immintrin.h>
+#include "kernel/cpu/part_avx2.h"
 enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
 #define WIDTHS(X) X(1) X(2)
 
 typedef __m256 vec;
-typedef __m256i vmask;
+typedef struct vmask {
+    __m256i lanes;
+    int64_t n;
+} vmask;
 static inline vec v_zero(void) { return _mm256_setzero_ps(); }
 static inline vec v_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void v_store(float *p, vec x) { _mm256_storeu_ps(p, x); }
@@ -95,10 +98,10 @@ static inline vec v_keep(vec x)
 /* The first n lanes, 1 <= n <= V; the others are neither read nor written. */
 static inline vmask v_first(int64_t n)
 {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return (vmask){_mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)), n};
 }
-static inline vec v_load_first(vmask m, const float *p) { return _mm256_maskload_ps(p, m); }
-static inline void v_store_first(vmask m, float *p, vec x) { _mm256_maskstore_ps(p, m, x); }
+static inline vec v_load_first(vmask m, const float *p) { return _mm256_maskload_ps(p, m.lanes); }
+static inline void v_store_first(vmask m, float *p, vec x) { acr__store_part(p, x, m.n); }
 
 static inline void v_transpose(vec r[V])
 {

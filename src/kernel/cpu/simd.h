@@ -87,7 +87,7 @@ static inline void i_store_columns(uint32_t *p, vi a, vi b, vi c, vi d)
 #define FOLD8(OP, c) _mm256_##OP##_ps(_mm512_extractf32x8_ps((c)[0], 1), _mm512_castps512_ps256((c)[0]))
 
 #elif defined(ACR_ISA_AVX2)
-#include <immintrin.h>
+#include "kernel/cpu/part_avx2.h"
 enum { VL = 8 };
 typedef __m256 vf;
 typedef __m256i vi;
@@ -102,7 +102,7 @@ static inline vi i_first(int64_t n)
 }
 static inline vm v_first(int64_t n) { return _mm256_castsi256_ps(i_first(n)); }
 static inline vf v_load_first(const float *p, int64_t n) { return _mm256_maskload_ps(p, i_first(n)); }
-static inline void v_store_first(float *p, vf x, int64_t n) { _mm256_maskstore_ps(p, i_first(n), x); }
+static inline void v_store_first(float *p, vf x, int64_t n) { acr__store_part(p, x, n); }
 static inline vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
 static inline vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 static inline vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }

@@ -39,6 +39,12 @@
         .softmax = ACR_CPU(softmax),                                                     \
         .softmax_back = ACR_CPU(softmax_back),                                           \
         .loss = ACR_CPU(loss),                                                           \
+        .silu_mul = ACR_CPU(silu_mul),                                                   \
+        .silu_mul_back = ACR_CPU(silu_mul_back),                                         \
+        .rope = ACR_CPU(rope),                                                           \
+        .attention = ACR_CPU(attention),                                                 \
+        .attention_back = ACR_CPU(attention_back),                                       \
+        .attention_scratch = ACR_CPU(attention_scratch),                                 \
         .column_sum = ACR_CPU(column_sum),                                               \
         .gather = ACR_CPU(gather),                                                       \
         .scatter_add = ACR_CPU(scatter_add),                                             \

@@ -1,0 +1,190 @@
+/* jsonl.c: see jsonl.h. It knows JSON and the three kinds of line; which of a
+ * line's texts is learned from is not its business (template.c). */
+#include "data/jsonl.h"
+#include "io/file.h"
+#include "io/json.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { PLACE = 512 }; /* of "PATH:LINE", in sentences */
+
+/* -- one line ------------------------------------------------------------- */
+static acr_status parse_json(acr_context *ctx, const char *place, const char *text, size_t n, json_t **out)
+{
+    char shown[ACR__JSON_SHOWN];
+    json_error_t error;
+    TRY(acr__json_scan(ctx, place, "the line", text, n, ACR_JSONL_VALUES));
+    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    FAIL_IF(!root && json_error_code(&error) == json_error_out_of_memory, ctx, ACR_E_NO_MEMORY,
+            "%s: no memory for a line of %zu bytes", place, n);
+    FAIL_IF(!root, ctx, ACR_E_DATA, "%s:%d: not valid JSON: %s", place, error.column > 0 ? error.column : 1,
+            acr__text_shown(error.text, shown));
+    *out = root;
+    return ACR_OK;
+}
+
+static acr_status add_turn(acr_context *ctx, acr__sample *s, acr__role role, const json_t *text)
+{
+    if (s->count == s->room) {
+        int64_t room = s->room ? s->room * 2 : 8;
+        acr__turn *grown = acr__realloc(ctx, s->turn, (size_t)room * sizeof *grown);
+        if (!grown)
+            return ACR_E_NO_MEMORY;
+        s->turn = grown;
+        s->room = room;
+    }
+    s->turn[s->count++] = (acr__turn){role, json_string_value(text), json_string_length(text)};
+    return ACR_OK;
+}
+
+static acr_status take_message(acr_context *ctx, const char *place, acr__sample *s, size_t i)
+{
+    static const char *const names[] = {"system", "user", "assistant"};
+    const json_t *message = json_array_get(json_object_get(s->json, "messages"), i);
+    const json_t *role = json_object_get(message, "role"), *content = json_object_get(message, "content");
+    FAIL_IF(!json_is_string(role) || !json_is_string(content), ctx, ACR_E_DATA,
+            "%s: message %zu needs a role and a content, both strings", place, i + 1);
+    for (int k = 0; k < 3; k++)
+        if (json_string_length(role) == strlen(names[k]) && strcmp(json_string_value(role), names[k]) == 0)
+            return add_turn(ctx, s, (acr__role)(ACR_ROLE_SYSTEM + k), content);
+    return acr__fail(ctx, ACR_E_DATA, "%s: message %zu has a role that is not one of system, user, assistant", place,
+                     i + 1);
+}
+
+static acr_status take_turns(acr_context *ctx, const char *place, acr__sample *s)
+{
+    FAIL_IF(!json_is_object(s->json), ctx, ACR_E_DATA, "%s: not a JSON object", place);
+    const json_t *text = json_object_get(s->json, "text"), *messages = json_object_get(s->json, "messages");
+    const json_t *prompt = json_object_get(s->json, "prompt"), *completion = json_object_get(s->json, "completion");
+    FAIL_IF((text != NULL) + (messages != NULL) + (prompt || completion) != 1, ctx, ACR_E_DATA,
+            "%s: one of \"text\", \"prompt\" with \"completion\", and \"messages\" is needed, and only one", place);
+    if (messages) {
+        FAIL_IF(!json_is_array(messages) || json_array_size(messages) == 0, ctx, ACR_E_DATA,
+                "%s: \"messages\" must be a list of at least one", place);
+        for (size_t i = 0; i < json_array_size(messages); i++)
+            TRY(take_message(ctx, place, s, i));
+        return ACR_OK;
+    }
+    if (text) {
+        FAIL_IF(!json_is_string(text), ctx, ACR_E_DATA, "%s: \"text\" must be a string", place);
+        return add_turn(ctx, s, ACR_ROLE_TEXT, text);
+    }
+    FAIL_IF(!json_is_string(prompt) || !json_is_string(completion), ctx, ACR_E_DATA,
+            "%s: \"prompt\" and \"completion\" are needed together, both strings", place);
+    TRY(add_turn(ctx, s, ACR_ROLE_PROMPT, prompt));
+    return add_turn(ctx, s, ACR_ROLE_COMPLETION, completion);
+}
+
+acr_status acr__jsonl_parse(acr_context *ctx, const char *path, int64_t line, const char *text, size_t bytes,
+                            acr__sample *out, bool *blank)
+{
+    json_decref(out->json);
+    out->json = NULL;
+    out->count = 0;
+    size_t white = 0;
+    while (white < bytes && memchr(" \t\r\n", text[white], 4))
+        white++;
+    *blank = white == bytes;
+    if (*blank)
+        return ACR_OK;
+    char place[PLACE];
+    snprintf(place, sizeof place, "%.*s:%lld", PLACE - 24, path, (long long)line);
+    TRY(parse_json(ctx, place, text, bytes, &out->json));
+    return take_turns(ctx, place, out);
+}
+
+void acr__sample_free(acr_context *ctx, acr__sample *s)
+{
+    json_decref(s->json);
+    acr__free(ctx, s->turn);
+    *s = (acr__sample){0};
+}
+
+/* -- a file --------------------------------------------------------------- */
+acr_status acr__jsonl_open(acr__jsonl *j, acr_context *ctx, const char *path)
+{
+    *j = (acr__jsonl){.ctx = ctx, .path = path, .fd = -1, .room = ACR_IO_BYTES};
+    acr_status status = acr__file_open(ctx, path, &j->fd, &j->bytes);
+    if (status == ACR_OK) {
+        j->buffer = acr__alloc(ctx, j->room);
+        status = j->buffer ? ACR_OK : ACR_E_NO_MEMORY;
+    }
+    if (status != ACR_OK)
+        acr__jsonl_close(j);
+    return status;
+}
+
+void acr__jsonl_close(acr__jsonl *j)
+{
+    if (!j->ctx)
+        return;
+    acr__file_end(j->fd);
+    acr__free(j->ctx, j->buffer);
+    acr__sample_free(j->ctx, &j->sample);
+    *j = (acr__jsonl){0};
+}
+
+/* More of the file behind what is held of the line. */
+static acr_status read_more(acr__jsonl *j)
+{
+    if (j->begin > 0) {
+        memmove(j->buffer, j->buffer + j->begin, j->end - j->begin);
+        j->end -= j->begin;
+        j->begin = 0;
+    }
+    if (j->end == j->room) {
+        FAIL_IF(j->room >= ACR_JSONL_BYTES, j->ctx, ACR_E_DATA, "%s:%lld: longer than the %d bytes that a line may have",
+                j->path, (long long)j->line, ACR_JSONL_BYTES);
+        char *grown = acr__realloc(j->ctx, j->buffer, j->room * 2);
+        if (!grown)
+            return ACR_E_NO_MEMORY;
+        j->buffer = grown;
+        j->room *= 2;
+    }
+    size_t n = (size_t)acr__min((int64_t)(j->room - j->end), j->bytes - j->at);
+    TRY(acr__file_pread(j->ctx, j->path, j->fd, j->buffer + j->end, n, j->at));
+    j->at += (int64_t)n;
+    j->end += n;
+    return ACR_OK;
+}
+
+/* The next line without its end; *line NULL: there is none. */
+static acr_status read_line(acr__jsonl *j, const char **line, size_t *bytes)
+{
+    size_t searched = 0;
+    const char *end = NULL;
+    *line = NULL;
+    j->line++;
+    for (;;) {
+        size_t held = j->end - j->begin;
+        end = held > searched ? memchr(j->buffer + j->begin + searched, '\n', held - searched) : NULL;
+        searched = held;
+        if (end || j->at == j->bytes)
+            break;
+        TRY(read_more(j));
+    }
+    if (!end && searched == 0)
+        return ACR_OK;
+    *line = j->buffer + j->begin;
+    *bytes = end ? (size_t)(end - *line) : searched;
+    j->begin += *bytes + (end != NULL);
+    return ACR_OK;
+}
+
+acr_status acr__jsonl_next(acr__jsonl *j, const acr__sample **sample)
+{
+    static const char mark[] = "\xef\xbb\xbf"; /* a byte order mark, as some editors write */
+    bool blank = true;
+    *sample = NULL;
+    while (blank) {
+        const char *line;
+        size_t bytes;
+        TRY(read_line(j, &line, &bytes));
+        if (!line)
+            return ACR_OK;
+        size_t skip = j->line == 1 && bytes >= 3 && memcmp(line, mark, 3) == 0 ? 3 : 0;
+        TRY(acr__jsonl_parse(j->ctx, j->path, j->line, line + skip, bytes - skip, &j->sample, &blank));
+    }
+    *sample = &j->sample;
+    return ACR_OK;
+}

@@ -1,0 +1,180 @@
+/* template.c: see template.h. A sample becomes a list of parts, each tokenised by
+ * itself; a part is learned or it is not. */
+#include "data/template.h"
+#include "data/token_file.h"
+#include <string.h>
+
+/* -- what stands around every text ---------------------------------------- */
+/* Found by comparison: a letter with and without. */
+static acr_status find_around(acr__template *t, acr__ids *with, acr__ids *without)
+{
+    TRY(acr__tokenizer_encode(t->tokenizer, with, "a", 1, true));
+    TRY(acr__tokenizer_encode(t->tokenizer, without, "a", 1, false));
+    int64_t n = without->count, extra = with->count - n, before = 0;
+    while (before < extra && memcmp(with->id + before, without->id, (size_t)n * sizeof *with->id) != 0)
+        before++;
+    TRY(acr__ids_add(t->ctx, &t->before, with->id, before));
+    return acr__ids_add(t->ctx, &t->after, with->id + before + n, acr__max(0, extra - before));
+}
+
+acr_status acr__template_open(acr__template *t, acr_context *ctx, const acr__tokenizer *tokenizer, acr__chat chat,
+                              bool all)
+{
+    *t = (acr__template){.ctx = ctx, .tokenizer = tokenizer, .chat = chat, .all = all};
+    acr__ids with = {0}, without = {0};
+    acr_status status = find_around(t, &with, &without);
+    acr__ids_free(ctx, &with);
+    acr__ids_free(ctx, &without);
+    if (status != ACR_OK)
+        acr__template_close(t);
+    return status;
+}
+
+void acr__template_close(acr__template *t)
+{
+    if (!t->ctx)
+        return;
+    acr__ids_free(t->ctx, &t->before);
+    acr__ids_free(t->ctx, &t->after);
+    acr__chars_free(t->ctx, &t->text);
+    *t = (acr__template){0};
+}
+
+/* -- parts ---------------------------------------------------------------- */
+/* Marks what was added since `from`. */
+static void mark(const acr__template *t, acr__ids *out, int64_t from, bool learned)
+{
+    for (int64_t i = from; i < out->count && !learned && !t->all; i++)
+        out->id[i] |= ACR_TOKEN_UNLEARNED;
+}
+
+static acr_status add_text(acr__template *t, acr__ids *out, const char *text, size_t bytes, bool learned)
+{
+    int64_t from = out->count;
+    TRY(acr__tokenizer_encode(t->tokenizer, out, text, bytes, false));
+    mark(t, out, from, learned);
+    return ACR_OK;
+}
+
+/* Of a tokenizer without one, nothing. */
+static acr_status add_end(const acr__template *t, acr__ids *out)
+{
+    int32_t eos = acr__tokenizer_eos(t->tokenizer);
+    return eos < 0 ? ACR_OK : acr__ids_add(t->ctx, out, &eos, 1);
+}
+
+static acr_status add_around(const acr__template *t, acr__ids *out, const acr__ids *around)
+{
+    int64_t from = out->count;
+    TRY(acr__ids_add(t->ctx, out, around->id, around->count));
+    mark(t, out, from, false);
+    return ACR_OK;
+}
+
+/* t->text = a + b + c, for texts that must be tokenised together. */
+static acr_status join(acr__template *t, const char *a, const acr__turn *b, const char *c)
+{
+    t->text.count = 0;
+    TRY(acr__chars_add(t->ctx, &t->text, a, strlen(a)));
+    TRY(acr__chars_add(t->ctx, &t->text, b->text, b->bytes));
+    return acr__chars_add(t->ctx, &t->text, c, strlen(c));
+}
+
+static acr_status add_chatml(acr__template *t, acr__ids *out, const acr__turn *turn)
+{
+    static const char assistant[] = "<|im_start|>assistant\n";
+    if (turn->role != ACR_ROLE_ASSISTANT) {
+        TRY(join(t, turn->role == ACR_ROLE_SYSTEM ? "<|im_start|>system\n" : "<|im_start|>user\n", turn, "<|im_end|>\n"));
+        return add_text(t, out, t->text.bytes, t->text.count, false);
+    }
+    TRY(add_text(t, out, assistant, sizeof assistant - 1, false));
+    TRY(join(t, "", turn, "<|im_end|>"));
+    TRY(add_text(t, out, t->text.bytes, t->text.count, true));
+    return add_text(t, out, "\n", 1, false);
+}
+
+static acr_status add_plain(acr__template *t, acr__ids *out, const acr__turn *turn)
+{
+    static const char assistant[] = "Assistant:";
+    if (turn->role != ACR_ROLE_ASSISTANT) {
+        TRY(join(t, turn->role == ACR_ROLE_SYSTEM ? "System: " : "User: ", turn, "\n"));
+        return add_text(t, out, t->text.bytes, t->text.count, false);
+    }
+    bool ends = acr__tokenizer_eos(t->tokenizer) >= 0; /* else the line's end says that the answer is over */
+    TRY(add_text(t, out, assistant, sizeof assistant - 1, false));
+    TRY(join(t, " ", turn, ends ? "" : "\n"));
+    TRY(add_text(t, out, t->text.bytes, t->text.count, true));
+    TRY(add_end(t, out));
+    return ends ? add_text(t, out, "\n", 1, false) : ACR_OK;
+}
+
+static acr_status add_turn(acr__template *t, acr__ids *out, const acr__turn *turn)
+{
+    switch (turn->role) {
+    case ACR_ROLE_PROMPT:
+        return add_text(t, out, turn->text, turn->bytes, false);
+    case ACR_ROLE_TEXT:
+    case ACR_ROLE_COMPLETION:
+        return add_text(t, out, turn->text, turn->bytes, true);
+    default:
+        return t->chat == ACR_CHAT_CHATML ? add_chatml(t, out, turn) : add_plain(t, out, turn);
+    }
+}
+
+/* -- a sample ------------------------------------------------------------- */
+static acr_status check_chatml(const acr__template *t, const char *path, int64_t line)
+{
+    FAIL_IF(acr__tokenizer_id(t->tokenizer, "<|im_start|>") < 0 || acr__tokenizer_id(t->tokenizer, "<|im_end|>") < 0,
+            t->ctx, ACR_E_DATA,
+            "%s:%lld: messages by the template chatml need the tokens <|im_start|> and <|im_end|>, which this tokenizer "
+            "lacks; the template plain needs none",
+            path, (long long)line);
+    return ACR_OK;
+}
+
+static acr_status encode(acr__template *t, const acr__sample *sample, acr__ids *out)
+{
+    bool text = sample->turn[0].role == ACR_ROLE_TEXT, messages = sample->turn[0].role >= ACR_ROLE_SYSTEM;
+    TRY(add_around(t, out, &t->before));
+    for (int64_t i = 0; i < sample->count; i++)
+        TRY(add_turn(t, out, &sample->turn[i]));
+    if (text)
+        TRY(acr__ids_add(t->ctx, out, t->after.id, t->after.count));
+    bool ended = out->count > 0 && out->id[out->count - 1] == acr__tokenizer_eos(t->tokenizer);
+    return messages || ended ? ACR_OK : add_end(t, out);
+}
+
+/* NULL: there is something. An answer of nothing but its end is taken for a
+ * mistake in the data. */
+static const char *nothing_to_learn(const acr__template *t, const acr__sample *sample, const acr__ids *ids)
+{
+    bool said = false;
+    for (int64_t i = 0; i < sample->count; i++) {
+        acr__role role = sample->turn[i].role;
+        bool learned = role == ACR_ROLE_TEXT || role == ACR_ROLE_COMPLETION || role == ACR_ROLE_ASSISTANT;
+        said = said || ((learned || t->all) && sample->turn[i].bytes > 0);
+    }
+    if (!said)
+        return sample->turn[0].role == ACR_ROLE_TEXT     ? "its text is empty"
+               : sample->turn[0].role == ACR_ROLE_PROMPT ? "its completion is empty"
+                                                         : "the assistant says nothing in it";
+    for (int64_t i = 1; i < ids->count; i++) /* nothing is before the first */
+        if (!(ids->id[i] & ACR_TOKEN_UNLEARNED))
+            return NULL;
+    return "its text is one token, which nothing is before";
+}
+
+acr_status acr__template_encode(acr__template *t, const char *path, int64_t line, const acr__sample *sample,
+                                acr__ids *out)
+{
+    out->count = 0;
+    if (sample->turn[0].role >= ACR_ROLE_SYSTEM && t->chat == ACR_CHAT_CHATML)
+        TRY(check_chatml(t, path, line));
+    acr_status status = encode(t, sample, out);
+    FAIL_IF(status == ACR_E_DATA, t->ctx, status, "%s:%lld: %s", path, (long long)line, acr_error(t->ctx));
+    TRY(status);
+    const char *reason = nothing_to_learn(t, sample, out);
+    FAIL_IF(reason, t->ctx, ACR_E_DATA, "%s:%lld: there is nothing to learn on this line: %s", path, (long long)line,
+            reason);
+    return ACR_OK;
+}

@@ -1,0 +1,186 @@
+/* tokenizer_text.c: UTF-8, what a character is, NFC, and the symbols of bytes.
+ *
+ * Invariant: everything but acr__utf8_bad is given UTF-8. utf8proc knows the
+ * characters; only what the ranges below say of NFC is known here, and a test
+ * holds it against utf8proc. */
+#include "data/tokenizer_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+/* ---- UTF-8 ------------------------------------------------------------------------ */
+
+/* The length that a first byte announces and the least character it may give. */
+static size_t announced(uint8_t c, uint32_t *least)
+{
+    if (c < 0x80)
+        return *least = 0, 1;
+    if (c >= 0xc2 && c < 0xe0)
+        return *least = 0x80, 2;
+    if (c >= 0xe0 && c < 0xf0)
+        return *least = 0x800, 3;
+    if (c >= 0xf0 && c < 0xf5)
+        return *least = 0x10000, 4;
+    return 0;
+}
+
+static bool good_at(const uint8_t *p, size_t n, size_t *length)
+{
+    uint32_t least, c = p[0];
+    *length = announced(p[0], &least);
+    if (*length == 0 || *length > n)
+        return false;
+    if (*length > 1)
+        c &= 0x7fu >> *length;
+    for (size_t i = 1; i < *length; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return false;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    return c >= least && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff);
+}
+
+size_t acr__utf8_bad(const char *text, size_t n)
+{
+    const uint8_t *p = (const uint8_t *)text;
+    size_t i = 0, length;
+    while (i < n) {
+        uint64_t eight;
+        while (n - i >= 8 && (memcpy(&eight, p + i, 8), (eight & UINT64_C(0x8080808080808080)) == 0))
+            i += 8;
+        if (i == n || !good_at(p + i, n - i, &length))
+            break;
+        i += length;
+    }
+    return i;
+}
+
+uint32_t acr__utf8_take(const char *text, size_t *length)
+{
+    const uint8_t *p = (const uint8_t *)text;
+    uint32_t least, c = p[0];
+    *length = announced(p[0], &least);
+    if (*length > 1)
+        c &= 0x7fu >> *length;
+    for (size_t i = 1; i < *length; i++)
+        c = c << 6 | (p[i] & 0x3f);
+    return c;
+}
+
+uint32_t acr__utf8_before(const char *text, size_t end)
+{
+    size_t begin = end - 1, length;
+    while (begin > 0 && ((uint8_t)text[begin] & 0xc0) == 0x80)
+        begin--;
+    return acr__utf8_take(text + begin, &length);
+}
+
+size_t acr__utf8_put(uint32_t c, char out[4])
+{
+    return (size_t)utf8proc_encode_char((utf8proc_int32_t)c, (utf8proc_uint8_t *)out);
+}
+
+/* ---- characters --------------------------------------------------------------------- */
+
+bool acr__is_space(uint32_t c)
+{
+    return c == ' ' || (c >= 9 && c <= 13) || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+bool acr__is_word(uint32_t c)
+{
+    /* Letters that Unicode counts among the symbols: circled and squared ones; and the two joiners. */
+    if ((c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
+        (c >= 0x1f170 && c <= 0x1f189) || c == 0x200c || c == 0x200d)
+        return true;
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- NFC ------------------------------------------------------------------------------ */
+
+/* Characters that no normalisation changes, joins to the one before or moves:
+ * NFC_Quick_Check is Yes and the combining class 0. Not all of them, but the
+ * scripts that most text is written in. Unicode's stability policy keeps them so. */
+static const uint32_t inert[][2] = {
+    {0x0000, 0x02ff},   {0x0400, 0x0482},   {0x048a, 0x052f}, {0x05d0, 0x05ea}, {0x0621, 0x064a},
+    {0x2010, 0x205f},   {0x20a0, 0x20bf},   {0x2190, 0x21ff}, {0x2500, 0x27bf}, {0x3001, 0x3029},
+    {0x3041, 0x3096},   {0x30a0, 0x312f},   {0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xac00, 0xd7a3},
+    {0xff01, 0xffdc},   {0x1f300, 0x1faff},
+};
+
+static bool is_inert(uint32_t c)
+{
+    for (size_t i = 0; i < sizeof inert / sizeof *inert; i++)
+        if (c <= inert[i][1])
+            return c >= inert[i][0];
+    return false;
+}
+
+bool acr__nfc_inert(const char *text, size_t n)
+{
+    for (size_t i = 0, length; i < n; i += length) {
+        if ((uint8_t)text[i] < 0xcc) { /* below U+0300 */
+            length = (uint8_t)text[i] < 0x80 ? 1 : 2;
+            continue;
+        }
+        if (!is_inert(acr__utf8_take(text + i, &length)))
+            return false;
+    }
+    return true;
+}
+
+acr_status acr__nfc(acr_context *ctx, const char *text, size_t n, acr__chars *out)
+{
+    utf8proc_uint8_t *made = NULL;
+    utf8proc_ssize_t length = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &made,
+                                           (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    FAIL_IF(length < 0, ctx, ACR_E_NO_MEMORY, "%zu bytes of text could not be normalised: %s", n,
+            utf8proc_errmsg(length));
+    out->count = 0;
+    acr_status status = acr__chars_add(ctx, out, made, (size_t)length);
+    free(made);
+    return status;
+}
+
+/* ---- the symbols of bytes ---------------------------------------------------------------- */
+
+/* GPT-2's rule: the printable bytes of Latin-1 stand for themselves, the other 68
+ * for the characters from U+0100 on, in order. */
+static bool stands_for_itself(int byte)
+{
+    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+}
+
+/* The k-th of the others: 0 to 0x20, 0x7f to 0xa0, 0xad. */
+static int other_byte(uint32_t k) { return k < 0x21 ? (int)k : k < 0x43 ? (int)(k - 0x21 + 0x7f) : k == 0x43 ? 0xad : -1; }
+
+int acr__symbol_byte(uint32_t c)
+{
+    if (c < 0x100)
+        return stands_for_itself((int)c) ? (int)c : -1;
+    return other_byte(c - 0x100);
+}
+
+uint32_t acr__symbol_char(uint8_t byte)
+{
+    if (stands_for_itself(byte))
+        return byte;
+    return 0x100 + (byte < 0x21 ? byte : byte < 0xa1 ? byte - 0x7fu + 0x21 : 0x43u);
+}

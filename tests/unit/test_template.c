@@ -1,0 +1,121 @@
+/* test_template.c: which text a sample becomes, which of it is learned, and what
+ * has nothing to learn. */
+#include "unit/tokenizers.h"
+#include "base/context.h"
+#include "data/template.h"
+#include "data/token_file.h"
+
+static acr_context *ctx;
+static acr__tokenizer *plain, *chat; /* chat: with chatml's tokens and one that begins texts */
+static acr__ids ids;
+static acr__sample sample;
+
+static int setup(void **state)
+{
+    static const char *const added[] = {"<|im_start|>", "<|im_end|>", "<begin>", NULL};
+    if (folder_make(state) || acr__context_new(&ctx, NULL) != ACR_OK)
+        return -1;
+    tokenizer_make(ctx, in_folder("plain.json"), NULL, NULL);
+    tokenizer_make(ctx, in_folder("chat.json"), added, "<begin>");
+    plain = tokenizer_of(ctx, in_folder("plain.json"));
+    chat = tokenizer_of(ctx, in_folder("chat.json"));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    acr__tokenizer_close(plain);
+    acr__tokenizer_close(chat);
+    acr__ids_free(ctx, &ids);
+    acr__sample_free(ctx, &sample);
+    acr_context_destroy(ctx);
+    return folder_remove(state);
+}
+
+static acr_status encode(const acr__tokenizer *t, acr__chat how, bool all, const char *line)
+{
+    bool blank;
+    acr__template template;
+    if (acr__jsonl_parse(ctx, "f.jsonl", 3, line, strlen(line), &sample, &blank) != ACR_OK ||
+        acr__template_open(&template, ctx, t, how, all) != ACR_OK)
+        fail_msg("%s", acr_error(ctx));
+    acr_status status = acr__template_encode(&template, "f.jsonl", 3, &sample, &ids);
+    acr__template_close(&template);
+    return status;
+}
+
+/* The sample as text, what is learned in brackets. */
+static void becomes(const acr__tokenizer *t, acr__chat how, bool all, const char *line, const char *want)
+{
+    if (encode(t, how, all, line) != ACR_OK)
+        fail_msg("%s", acr_error(ctx));
+    acr__chars text = {0};
+    bool inside = false;
+    for (int64_t i = 0; i <= ids.count; i++) {
+        bool learned = i < ids.count && !(ids.id[i] & ACR_TOKEN_UNLEARNED);
+        if (learned != inside)
+            acr__chars_add(ctx, &text, learned ? "[" : "]", 1);
+        inside = learned;
+        int32_t id = i < ids.count ? ids.id[i] & ~ACR_TOKEN_UNLEARNED : 0;
+        if (i < ids.count)
+            assert_int_equal(acr__tokenizer_decode(t, &text, &id, 1, false), ACR_OK);
+    }
+    assert_string_equal(text.bytes, want);
+    acr__chars_free(ctx, &text);
+}
+
+static void refused(const acr__tokenizer *t, acr__chat how, bool all, const char *line, const char *words)
+{
+    assert_int_equal(encode(t, how, all, line), ACR_E_DATA);
+    if (strncmp(acr_error(ctx), "f.jsonl:3: ", 11) != 0 || !strstr(acr_error(ctx), words))
+        fail_msg("'%s' is not in: %s", words, acr_error(ctx));
+}
+
+#define TALK                                                                                    \
+    "{\"messages\": [{\"role\": \"system\", \"content\": \"Be.\"}, {\"role\": \"user\", \"content\": \"Q?\"}, " \
+    "{\"role\": \"assistant\", \"content\": \"A.\"}, {\"role\": \"user\", \"content\": \"R?\"}, "  \
+    "{\"role\": \"assistant\", \"content\": \"B.\"}]}"
+
+static void texts(void **state)
+{
+    (void)state;
+    becomes(plain, ACR_CHAT_CHATML, false, "{\"text\": \"hi\"}", "[hi<|endoftext|>]");
+    becomes(plain, ACR_CHAT_CHATML, false, "{\"text\": \"hi<|endoftext|>\"}", "[hi<|endoftext|>]");
+    becomes(chat, ACR_CHAT_CHATML, false, "{\"text\": \"hi\"}", "<begin>[hi<|endoftext|>]");
+    becomes(plain, ACR_CHAT_PLAIN, false, "{\"prompt\": \"2+2=\", \"completion\": \"4\"}", "2+2=[4<|endoftext|>]");
+    becomes(chat, ACR_CHAT_PLAIN, false, "{\"prompt\": \"\", \"completion\": \"4\"}", "<begin>[4<|endoftext|>]");
+    becomes(plain, ACR_CHAT_PLAIN, true, "{\"prompt\": \"2+2=\", \"completion\": \"4\"}", "[2+2=4<|endoftext|>]");
+}
+
+static void talks(void **state)
+{
+    (void)state;
+    becomes(chat, ACR_CHAT_CHATML, false, TALK,
+            "<begin><|im_start|>system\nBe.<|im_end|>\n<|im_start|>user\nQ?<|im_end|>\n<|im_start|>assistant\n"
+            "[A.<|im_end|>]\n<|im_start|>user\nR?<|im_end|>\n<|im_start|>assistant\n[B.<|im_end|>]\n");
+    assert_int_equal(ids.id[1], 257 | ACR_TOKEN_UNLEARNED); /* one token, not twelve bytes */
+    becomes(plain, ACR_CHAT_PLAIN, false, TALK,
+            "System: Be.\nUser: Q?\nAssistant:[ A.<|endoftext|>]\nUser: R?\nAssistant:[ B.<|endoftext|>]\n");
+    becomes(plain, ACR_CHAT_PLAIN, true, "{\"messages\": [{\"role\": \"user\", \"content\": \"Q?\"}]}", "[User: Q?\n]");
+    becomes(chat, ACR_CHAT_PLAIN, true, TALK,
+            "[<begin>System: Be.\nUser: Q?\nAssistant: A.<|endoftext|>\nUser: R?\nAssistant: B.<|endoftext|>\n]");
+}
+
+static void nothing(void **state)
+{
+    (void)state;
+    refused(plain, ACR_CHAT_PLAIN, false, "{\"text\": \"\"}", "nothing to learn on this line: its text is empty");
+    refused(plain, ACR_CHAT_PLAIN, false, "{\"prompt\": \"p\", \"completion\": \"\"}", "its completion is empty");
+    refused(plain, ACR_CHAT_PLAIN, false, "{\"messages\": [{\"role\": \"user\", \"content\": \"Q?\"}]}",
+            "the assistant says nothing");
+    refused(plain, ACR_CHAT_PLAIN, true, "{\"messages\": [{\"role\": \"user\", \"content\": \"\"}]}", "nothing to learn");
+    refused(plain, ACR_CHAT_PLAIN, false, "{\"text\": \"<|endoftext|>\"}", "one token, which nothing is before");
+    refused(plain, ACR_CHAT_CHATML, false, TALK, "need the tokens <|im_start|> and <|im_end|>");
+    becomes(plain, ACR_CHAT_CHATML, false, "{\"text\": \"hi\"}", "[hi<|endoftext|>]"); /* which needs none */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(talks), cmocka_unit_test(nothing)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
