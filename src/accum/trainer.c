@@ -268,8 +268,7 @@ acr_status acr_trainer_create(acr_trainer **out, acr_plan *plan, const acr_train
     t->plan = plan;
     t->g = plan->g;
     t->opts = defaults;
-    if (opts) /* a caller built against an earlier header has a shorter struct */
-        memcpy(&t->opts, opts, opts->size < sizeof t->opts ? opts->size : sizeof t->opts);
+    acr__opts_take(&t->opts, opts);
     acr_status status;
     ACR_IN_CANON(status, fill(t));
     if (status != ACR_OK)

@@ -39,7 +39,7 @@ static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_
     vsnprintf(b->name, sizeof b->name, format, args);
     va_end(args);
     b->kind = kind;
-    b->ld = acr__leading(cols);
+    b->ld = acr__leading(kind, rows, cols);
     b->last = ACR_ALWAYS;
     b->again_first = ACR_ALWAYS;
     b->again_last = -1;
@@ -389,7 +389,8 @@ acr_status acr_plan_create(acr_plan **out, acr_graph *g, const acr_plan_opts *op
     acr_plan_opts defaults = ACR_PLAN_OPTS_INIT;
     p->ctx = g->ctx;
     p->g = g;
-    p->opts = opts ? *opts : defaults;
+    p->opts = defaults;
+    acr__opts_take(&p->opts, opts);
     acr_status status = build(p);
     if (status != ACR_OK)
         acr_plan_destroy(p);
