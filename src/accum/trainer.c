@@ -13,7 +13,7 @@ static acr__slot slot_of(const acr_trainer *t, int buffer)
     if (buffer < 0)
         return (acr__slot){0};
     const acr__buffer *b = &t->plan->buffers[buffer];
-    return (acr__slot){t->arena + b->offset, b->ld, b->staged};
+    return (acr__slot){t->arena + b->offset, b->ld, b->staged || t->plan->opts.cache_rows};
 }
 
 static void *memory_of(const acr_trainer *t, int buffer)
@@ -56,6 +56,9 @@ static void place_exec(acr_trainer *t, int i)
     e->aux = slot_of(t, own->aux);
     e->class_weight = memory_of(t, own->class_weight);
     e->chunk = t->plan->chunk;
+    e->cached[0] = slot_of(t, own->cached[0]);
+    e->cached[1] = slot_of(t, own->cached[1]);
+    e->cached[0].staged = e->cached[1].staged = false; /* they begin with the sequence */
     e->table = memory_of(t, own->table);
     e->packed = memory_of(t, own->packed);
     e->packed_back = memory_of(t, own->packed_back);
@@ -180,7 +183,7 @@ static acr_status rope_tables(acr_trainer *t)
         float *row = acr__alloc(t->ctx, (size_t)n->rope.dim * sizeof *row);
         if (!row)
             return ACR_E_NO_MEMORY;
-        for (int64_t r = 0; r < t->g->domains[n->domain].max_rows; r++) {
+        for (int64_t r = 0; r < acr__plan_places(t->plan, n->domain); r++) {
             acr__rope_row(&n->rope, r, row);
             acr__put_floats(t, memory_of(t, table), r * n->rope.dim, n->rope.dim, row);
         }
@@ -228,10 +231,11 @@ static ACR_APART acr_status fill(acr_trainer *t)
     t->execs = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * sizeof *t->execs);
     t->tickets = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * ACR_TICKETS * sizeof *t->tickets);
     t->for_output = acr__alloc(t->ctx, (size_t)g->node_count + 1);
+    t->decoded = acr__alloc(t->ctx, (size_t)g->node_count + 1);
     t->offset_memory = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ((size_t)p->opts.micro_batch + 1) * sizeof(int32_t));
     t->memory = acr__alloc(t->ctx, p->arena_bytes + 64);
     t->host = acr__alloc(t->ctx, p->bytes - p->arena_bytes + 1);
-    if (!t->execs || !t->tickets || !t->for_output || !t->offset_memory || !t->memory || !t->host)
+    if (!t->execs || !t->tickets || !t->for_output || !t->decoded || !t->offset_memory || !t->memory || !t->host)
         return ACR_E_NO_MEMORY;
     t->arena = (char *)t->memory + (64 - (uintptr_t)t->memory % 64) % 64;
     advise_huge(t, p->arena_bytes);
@@ -268,8 +272,7 @@ acr_status acr_trainer_create(acr_trainer **out, acr_plan *plan, const acr_train
     t->plan = plan;
     t->g = plan->g;
     t->opts = defaults;
-    if (opts) /* a caller built against an earlier header has a shorter struct */
-        memcpy(&t->opts, opts, opts->size < sizeof t->opts ? opts->size : sizeof t->opts);
+    acr__opts_take(&t->opts, opts);
     acr_status status;
     ACR_IN_CANON(status, fill(t));
     if (status != ACR_OK)
@@ -288,6 +291,7 @@ void acr_trainer_destroy(acr_trainer *t)
     acr__free(t->ctx, t->execs);
     acr__free(t->ctx, (void *)t->tickets);
     acr__free(t->ctx, t->for_output);
+    acr__free(t->ctx, t->decoded);
     acr__free(t->ctx, t->trained);
     acr__free(t->ctx, t->uses);
     acr__free(t->ctx, t->compacts);

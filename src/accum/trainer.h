@@ -62,6 +62,8 @@ struct acr_trainer {
     acr__exec *execs; /* a node each */
     _Atomic uint64_t *tickets; /* of all execs */
     bool *for_output; /* a node each: predictions need it */
+    bool *decoded;    /* a node each: the output that is decoded needs it */
+    int64_t past;     /* tokens of acr_decode's sequence */
     acr__trained *trained;
     int trained_count;
     acr__use_sum *uses;      /* storage of trained[].use */
@@ -71,7 +73,7 @@ struct acr_trainer {
     int64_t work; /* multiply-adds a sample, forward and back, about */
     bool packed_valid;
 
-    void (*watch)(acr_trainer *t, int step); /* tests: called before each step of a team of one */
+    void (*watch)(const acr_trainer *t, int step); /* tests: called before each step of a team of one */
 
     acr__run run;
     acr_clock clock;
@@ -103,6 +105,10 @@ enum acr__mode {
  * runs the mode's steps. The caller has made room in the stage. */
 acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source *source, int64_t window, int64_t first,
                           int64_t n);
+/* This member's share of steps [from, to), over the rows that `run` says; of those
+ * nodes alone that `wanted` marks, where it is not NULL. All of it is done, for every
+ * member, when it returns. */
+void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index, int count);
 /* Backward alone, after ACR_FORWARD_ONLY; the outputs' gradients are written. */
 void acr__micro_backward(acr_trainer *t);
 /* Room for n more samples in the stage; takes the due weight gradients if not. */
@@ -118,6 +124,9 @@ typedef struct acr__push {
 } acr__push;
 acr_status acr__push_check(const acr_trainer *t, const acr_batch *batch, bool targets);
 acr_source acr__push_source(acr__push *push);
+
+/* -- window.c: the node of an output; ACR_NONE with the sentence stored -- */
+acr_node acr__output_node(const acr_trainer *t, const char *name);
 
 /* -- memory.c: n reals from element `first` of what a node holds -- */
 void acr__put_floats(const acr_trainer *t, void *node, int64_t first, int64_t n, const float *from);

@@ -28,6 +28,11 @@ int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples)
     return samples * p->g->domains[d].max_rows;
 }
 
+int64_t acr__plan_places(const acr_plan *p, acr_domain d)
+{
+    return acr__max(p->g->domains[d].max_rows, p->opts.cache_rows);
+}
+
 ACR_PRINTF(7, 8)
 static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_t cols, size_t element,
                       const char *format, ...)
@@ -39,7 +44,7 @@ static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_
     vsnprintf(b->name, sizeof b->name, format, args);
     va_end(args);
     b->kind = kind;
-    b->ld = acr__leading(cols);
+    b->ld = acr__leading(kind, rows, cols);
     b->last = ACR_ALWAYS;
     b->again_first = ACR_ALWAYS;
     b->again_last = -1;
@@ -217,7 +222,7 @@ static acr_status add_table(acr_plan *p, acr_node i)
             p->places[i].table = p->places[j].table;
             return ACR_OK;
         }
-    return add(p, &p->places[i].table, ACR_KIND_PARAMETER, p->g->domains[n->domain].max_rows, n->rope.dim, p->g->es,
+    return add(p, &p->places[i].table, ACR_KIND_PARAMETER, acr__plan_places(p, n->domain), n->rope.dim, p->g->es,
                "rope %d.table", (int)i);
 }
 
@@ -238,6 +243,9 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
                 sizeof(float), "%s.raw", label(n)));
         p->buffers[place->raw].host = true;
     }
+    for (int part = 0; part < 2 && n->op == ACR_OP_attention && n->live && p->opts.cache_rows; part++)
+        TRY(add(p, &place->cached[part], ACR_KIND_STATE, p->opts.cache_rows, n->kv_heads * n->dim, g->es, "%s %d.%s",
+                label(n), (int)i, part ? "values" : "keys"));
     if (n->class_weight && n->live)
         TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight", label(n)));
     if (n->op == ACR_OP_head_cross_entropy && n->live)
@@ -285,7 +293,7 @@ static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
         if (n->op != ACR_OP_attention || !n->live)
             continue;
         bool back = p->opts.optimizer && n->needs_grad;
-        size_t bytes = k->attention_scratch(p->g->domains[n->domain].max_rows, n->dim, back);
+        size_t bytes = k->attention_scratch(acr__plan_places(p, n->domain), n->dim, back);
         most = bytes > most ? bytes : most;
     }
     return (most + 63) / 64 * 64;
@@ -327,6 +335,11 @@ static acr_status check_opts(acr_plan *p)
     int blocks = acr_block_count(p->g);
     FAIL_IF(o->recompute < 0 || o->recompute > blocks, p->ctx, ACR_E_ARGUMENT,
             "recompute is %d blocks, from 0 to the graph's %d are allowed", o->recompute, blocks);
+    FAIL_IF(o->cache_rows < 0 || o->cache_rows > INT32_MAX, p->ctx, ACR_E_ARGUMENT,
+            "cache_rows is %lld, from 0 to 2147483647 is allowed", (long long)o->cache_rows);
+    FAIL_IF(o->cache_rows && o->optimizer, p->ctx, ACR_E_ARGUMENT,
+            "cache_rows is %lld and the optimizer %d; a plan for acr_decode only predicts, with optimizer 0",
+            (long long)o->cache_rows, (int)o->optimizer);
     FAIL_IF(o->optimizer < 0 || o->optimizer > ACR_ADAMW, p->ctx, ACR_E_ARGUMENT, "optimizer %d is unknown",
             (int)o->optimizer);
     return ACR_OK;
@@ -389,7 +402,8 @@ acr_status acr_plan_create(acr_plan **out, acr_graph *g, const acr_plan_opts *op
     acr_plan_opts defaults = ACR_PLAN_OPTS_INIT;
     p->ctx = g->ctx;
     p->g = g;
-    p->opts = opts ? *opts : defaults;
+    p->opts = defaults;
+    acr__opts_take(&p->opts, opts);
     acr_status status = build(p);
     if (status != ACR_OK)
         acr_plan_destroy(p);

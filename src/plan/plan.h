@@ -27,6 +27,7 @@ typedef struct acr__place {
      * has in this window, or -1; for each row of the micro-batch its id's row, as host
      * code finds it and as kernels read it */
     int entries, host_slots, slots;
+    int cached[2]; /* attention: keys and values of acr_decode's sequence */
     int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
 } acr__place;
@@ -88,10 +89,18 @@ acr_status acr__place_buffers(acr_plan *p);
 /* Rows of a compact accumulator for input `slot` of the node; 0: it has one for each
  * entry. Rule 4b: a token that does not occur in a window has no row. */
 int64_t acr__plan_compact(const acr_plan *p, const acr__node *n, int slot);
+/* Places a sample of that domain can have: max_rows, or those of acr_decode. */
+int64_t acr__plan_places(const acr_plan *p, acr_domain d);
 /* Rows a buffer of that domain needs for `samples` samples. */
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples);
 
-/* Elements between rows of an activation with so many columns. */
-static inline int64_t acr__leading(int64_t cols) { return cols; }
+/* Elements from one row to the next. Rows of samples whose length is a multiple of
+ * 256 lie a cache line further apart: else a column of them would fall on four
+ * cache sets of 64, and the weight gradient, which goes down columns, would wait. */
+static inline int64_t acr__leading(acr_kind kind, int64_t rows, int64_t cols)
+{
+    bool samples = kind == ACR_KIND_ACTIVATION || kind == ACR_KIND_STAGING || kind == ACR_KIND_DATA;
+    return samples && rows > 1 && cols % 256 == 0 ? cols + 16 : cols;
+}
 
 #endif

@@ -74,7 +74,7 @@ static zoo_opts options(int recompute, int64_t micro, int64_t stage, int threads
 }
 
 /* Before a step, NaN wherever no buffer is alive. */
-static void poison(acr_trainer *t, int step)
+static void poison(const acr_trainer *t, int step)
 {
     const acr_plan *p = t->plan;
     bool *alive = calloc(p->arena_bytes / 64 + 1, 1);
