@@ -130,27 +130,32 @@ static acr_status list_trained(acr_trainer *t)
     return ACR_OK;
 }
 
-static float initial_value(const acr_graph *g, const acr__param *p, uint32_t hash, uint64_t element)
+/* As PyTorch's Linear, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), or N(0, std^2), or one
+ * value: keyed by name, so that members may share them out. */
+static void initial_piece(const acr_graph *g, const acr__param *p, uint32_t hash, int64_t at, int64_t n, float *out)
 {
     if (p->std > 0)
-        return p->std * acr__init_normal(g->seed, hash, element);
-    if (p->fan_in > 0)
-        return (float)(1.0 / sqrt((double)p->fan_in)) * acr__init_uniform(g->seed, hash, element);
-    return p->fill;
+        acr__init_normals(g->seed, hash, (uint64_t)at, n, out);
+    float bound = p->fan_in > 0 ? (float)(1.0 / sqrt((double)p->fan_in)) : 0.0f;
+    for (int64_t j = 0; j < n; j++)
+        out[j] = p->std > 0      ? p->std * out[j]
+                 : p->fan_in > 0 ? bound * acr__init_uniform(g->seed, hash, (uint64_t)(at + j))
+                                 : p->fill;
 }
 
-/* As PyTorch's Linear, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), or N(0, std^2): keyed by name. */
-static void initial_weights(acr_trainer *t)
+static void initial_weights(void *arg, int index, int count)
 {
+    acr_trainer *t = arg;
     for (int i = 0; i < t->g->param_count; i++) {
         const acr__param *p = &t->g->params[i];
         void *value = memory_of(t, t->plan->param_places[i].value);
         uint32_t hash = acr__hash32(p->name);
         float piece[512];
-        for (int64_t at = 0, n; at < p->elements; at += n) {
-            n = acr__min(512, p->elements - at);
-            for (int64_t j = 0; j < n; j++)
-                piece[j] = initial_value(t->g, p, hash, (uint64_t)(at + j));
+        int64_t at, last;
+        acr__share(p->elements, 512, index, count, &at, &last);
+        for (int64_t n; at < last; at += n) {
+            n = acr__min(512, last - at);
+            initial_piece(t->g, p, hash, at, n, piece);
             acr__put_floats(t, value, at, n, piece);
         }
     }
@@ -245,12 +250,15 @@ static ACR_APART acr_status fill(acr_trainer *t)
     t->run = (acr__run){.k = g->reference ? &acr__kernels_ref64 : t->ctx->kernels, .es = g->es, .seed = g->seed,
                         .weight_scale = 1, .loss = {sums, sums + rows, sums + 2 * rows},
                         .scratch = memory_of(t, p->scratch), .scratch_bytes = (size_t)p->buffers[p->scratch].ld};
-    initial_weights(t);
     constants(t);
     TRY(rope_tables(t));
     if (t->ctx->threads > 1 && t->work * p->opts.micro_batch > t->ctx->serial_work)
         TRY(acr__context_pool(t->ctx, &t->pool));
     t->run.pool = t->pool;
+    int64_t elements = 0;
+    for (int i = 0; i < g->param_count; i++)
+        elements += g->params[i].elements;
+    acr__team_run(t, elements * 64, initial_weights, t);
     return ACR_OK;
 }
 
@@ -264,8 +272,7 @@ acr_status acr_trainer_create(acr_trainer **out, acr_plan *plan, const acr_train
     t->plan = plan;
     t->g = plan->g;
     t->opts = defaults;
-    if (opts) /* a caller built against an earlier header has a shorter struct */
-        memcpy(&t->opts, opts, opts->size < sizeof t->opts ? opts->size : sizeof t->opts);
+    acr__opts_take(&t->opts, opts);
     acr_status status;
     ACR_IN_CANON(status, fill(t));
     if (status != ACR_OK)

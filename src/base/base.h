@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__GNUC__)
 #define ACR_PRINTF(f, a) __attribute__((format(printf, f, a)))
@@ -50,6 +51,15 @@ void *acr__alloc(acr_context *ctx, size_t bytes);
 void *acr__realloc(acr_context *ctx, void *old, size_t bytes);
 void acr__free(acr_context *ctx, void *p);
 char *acr__strdup(acr_context *ctx, const char *s);
+
+/* *own, at its defaults, takes what the caller gives (opts may be NULL): a caller that
+ * was compiled against an earlier header has a shorter struct, and its size says so. */
+#define acr__opts_take(own, opts) acr__opts_copy(own, sizeof *(own), opts, (opts) ? (opts)->size : 0)
+static inline void acr__opts_copy(void *own, size_t size, const void *opts, size_t given)
+{
+    if (given)
+        memcpy(own, opts, given < size ? given : size);
+}
 
 /* Checked arithmetic: false on overflow, *out untouched then. */
 static inline bool acr__mul(size_t a, size_t b, size_t *out)

@@ -117,13 +117,10 @@ void acr__log(acr_context *ctx, const char *format, ...)
     ctx->opts.log(ctx->opts.user, sentence);
 }
 
-/* The caller may have been compiled against a header with fewer or more options:
- * what both know is copied, the rest is at its default. */
 static acr_context_opts completed(const acr_context_opts *opts)
 {
     acr_context_opts own = ACR_CONTEXT_OPTS_INIT;
-    if (opts)
-        memcpy(&own, opts, opts->size < sizeof own ? opts->size : sizeof own);
+    acr__opts_take(&own, opts);
     own.size = sizeof own;
     own.isa = NULL;
     return own;

@@ -9,9 +9,9 @@
 
 static uint64_t word64(const uint32_t *w) { return (uint64_t)w[1] << 32 | w[0]; }
 
-static ACR_APART float normal(uint64_t seed, uint32_t stream, uint64_t index, uint32_t use)
+/* Numbers 2*block and 2*block + 1 of a stream: a cosine and a sine. */
+static ACR_APART void normal_pair(uint64_t seed, uint32_t stream, uint64_t block, uint32_t use, float pair[2])
 {
-    uint64_t block = index / 2; /* a block of 128 bits gives a sine and a cosine */
     uint32_t key[2], out[4];
     const uint32_t ctr[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, use};
     acr__philox_key(seed, ACR_TWEAK_NORMAL, key);
@@ -19,17 +19,31 @@ static ACR_APART float normal(uint64_t seed, uint32_t stream, uint64_t index, ui
     double u = (double)((word64(out) >> 11) + 1) * 0x1p-53; /* (0, 1]: its logarithm is finite */
     double angle = (double)(word64(out + 2) >> 11) * 0x1p-53 * 0x1.921fb54442d18p+2; /* 2 pi */
     double radius = sqrt(-2.0 * acr__log64(u));
-    return (float)(radius * (index % 2 ? acr__sin64(angle) : acr__cos64(angle)));
+    pair[0] = (float)(radius * acr__cos64(angle));
+    pair[1] = (float)(radius * acr__sin64(angle));
+}
+
+static ACR_APART float normal(uint64_t seed, uint32_t stream, uint64_t index)
+{
+    float pair[2];
+    normal_pair(seed, stream, index / 2, 0, pair);
+    return pair[index % 2];
 }
 
 float acr_normal(uint64_t seed, uint32_t stream, uint64_t index)
 {
     float x;
-    ACR_IN_CANON(x, normal(seed, stream, index, 0));
+    ACR_IN_CANON(x, normal(seed, stream, index));
     return x;
 }
 
-float acr__init_normal(uint64_t seed, uint32_t name_hash, uint64_t element)
+void acr__init_normals(uint64_t seed, uint32_t name_hash, uint64_t first, int64_t n, float *out)
 {
-    return normal(seed, name_hash, element, 1);
+    float pair[2];
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t element = first + (uint64_t)i;
+        if (i == 0 || element % 2 == 0)
+            normal_pair(seed, name_hash, element / 2, 1, pair);
+        out[i] = pair[element % 2];
+    }
 }

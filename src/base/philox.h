@@ -64,10 +64,6 @@ static inline uint32_t acr__hash32(const char *name)
     return h ^ (h >> 16);
 }
 
-/* Element `element` of the initial weights of such a parameter that start normal:
- * N(0, 1), by normal.c. The caller is in the canon's floating-point mode. */
-float acr__init_normal(uint64_t seed, uint32_t name_hash, uint64_t element);
-
 /* Element `element` of the initial weights of the parameter whose name hashes to
  * `name_hash`: uniform on the 2^24 multiples of 2^-23 in [-1, 1), exact in fp32:
  *     (word >> 8) * 2^-23 - 1,  word = element%4 of the block of element/4. */
@@ -80,5 +76,9 @@ static inline float acr__init_uniform(uint64_t seed, uint32_t name_hash, uint64_
     acr__philox4x32(ctr, key, out);
     return (float)((int32_t)(out[element % 4] >> 8) - (1 << 23)) * 0x1p-23f;
 }
+
+/* Elements [first, first + n) of the initial weights of a parameter that start
+ * normal: N(0, 1), by normal.c. The caller is in the canon's floating-point mode. */
+void acr__init_normals(uint64_t seed, uint32_t name_hash, uint64_t first, int64_t n, float *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 static const double PEAK_EVERY = 0.5; /* seconds between two looks at the high-water mark */
+static const double FLUSH_EVERY = 0.1; /* seconds: a line that comes sooner after the last write waits */
 
 /* The columns of metrics.csv, those of evaluations behind the others. */
 static const char *const columns[] = {
@@ -31,6 +32,8 @@ acr_status acr__run_log_open(acr__run_log *l, acr_context *ctx, const acr__run_f
 
 void acr__run_log_close(acr__run_log *l)
 {
+    if (l->metrics && l->events)
+        (void)acr__run_log_flush(l); /* the run has failed already if this matters */
     acr__metrics_close(l->metrics);
     acr__events_close(l->events);
     l->metrics = NULL;
@@ -105,7 +108,8 @@ acr_status acr__run_log_line(acr__run_log *l, const acr_report *r)
     l->last_time = now;
     l->timed_samples = 0;
     TRY(acr__metrics_line(l->metrics, r->update, time, count, fields));
-    return scalars(l, r->update, time, count, fields);
+    TRY(scalars(l, r->update, time, count, fields));
+    return now - l->flushed >= FLUSH_EVERY ? acr__run_log_flush(l) : ACR_OK;
 }
 
 acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, const acr_eval *e)
@@ -119,7 +123,15 @@ acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, co
     };
     int count = isnan(e->accuracy) ? 3 : 4;
     TRY(acr__metrics_line(l->metrics, update, time, count, fields));
-    return scalars(l, update, time, count, fields);
+    TRY(scalars(l, update, time, count, fields));
+    return acr__run_log_flush(l);
+}
+
+acr_status acr__run_log_flush(acr__run_log *l)
+{
+    l->flushed = acr__seconds();
+    TRY(acr__metrics_flush(l->metrics));
+    return acr__events_flush(l->events);
 }
 
 acr_status acr__run_log_mark(acr__run_log *l)

@@ -3,7 +3,9 @@
  *
  * Invariant: the means of a line are weighted by W and do not depend on whether
  * the run was stopped between its updates: what is summed up so far lives in the
- * run's state. Nothing here allocates after open. */
+ * run's state. Lines that come fast are written several at a time: a kill loses
+ * those of the last tenth of a second, which a resumed run writes again. Nothing
+ * here allocates after open. */
 #ifndef ACR_CLI_RUN_LOG_H
 #define ACR_CLI_RUN_LOG_H
 
@@ -17,6 +19,7 @@ typedef struct acr__run_log {
     int64_t per_epoch; /* windows */
     double last_time;  /* of the last line, for samples per second */
     int64_t timed_samples;
+    double flushed;   /* when lines were written last */
     double peak_read; /* when peak was read last */
     int64_t peak;
 } acr__run_log;
@@ -30,6 +33,8 @@ void acr__run_log_add(acr__run_log *l, const acr_report *r);
 /* The line of the updates added since the last one. */
 acr_status acr__run_log_line(acr__run_log *l, const acr_report *r);
 acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, const acr_eval *e);
+/* Writes what is held. */
+acr_status acr__run_log_flush(acr__run_log *l);
 /* Flushes to the disk and writes into the state where the files end. */
 acr_status acr__run_log_mark(acr__run_log *l);
 

@@ -82,6 +82,7 @@ static acr_status evaluate(acr__train_run *r)
     acr__setup *s = r->s;
     TRY(acr_clock_get(s->trainer, &clock));
     r->state.eval_due = 1;
+    TRY(acr__run_log_flush(&r->log)); /* an evaluation may take long */
     TRY(acr_evaluate(s->trainer, &s->eval_source, s->eval_info.samples, &e));
     r->state.eval_due = 0;
     r->state.eval_step = clock.windows;
@@ -177,6 +178,7 @@ static acr_status save_stopped(acr__train_run *r)
     TRY(acr_clock_get(r->s->trainer, &clock));
     acr__progress_break(&r->progress);
     if (r->save_every == 0) {
+        TRY(acr__run_log_flush(&r->log));
         acr__warn(r->cli, "stopped after update %lld; save_steps is 0, so nothing was saved", (long long)clock.updates);
         return ACR_OK;
     }
@@ -220,6 +222,8 @@ acr_status acr__train_run_go(acr__train_run *r, int *signal)
     acr__progress_end(&r->progress);
     if (status == ACR_OK && r->save_every != 0 && r->saved_at != s->windows)
         status = save(r);
+    if (status == ACR_OK)
+        status = acr__run_log_flush(&r->log);
     leave_signals();
     return status;
 }

@@ -131,7 +131,7 @@ void acr__tokenizer_close(acr__tokenizer *t)
     acr__finder_free(&t->normalized, t->ctx);
     acr__ids_free(t->ctx, &t->before);
     acr__ids_free(t->ctx, &t->after);
-    acr__chars_free(t->ctx, &t->nfc_text);
+    acr__nfc_free(t->ctx, &t->nfc_room);
     acr__chars_free(t->ctx, &t->prefixed);
     acr__free(t->ctx, t->rest);
     acr__free(t->ctx, t->name);
@@ -238,9 +238,9 @@ static acr_status walk_stretch(way *w, const char *text, size_t n)
 {
     acr__tokenizer *t = w->t;
     if (t->nfc && !acr__nfc_inert(text, n)) {
-        TRY(acr__nfc(t->ctx, text, n, &t->nfc_text));
-        text = t->nfc_text.bytes;
-        n = t->nfc_text.count;
+        TRY(acr__nfc(t->ctx, text, n, &t->nfc_room));
+        text = t->nfc_room.text.bytes;
+        n = t->nfc_room.text.count;
     }
     acr__found at = {0};
     do {

@@ -86,7 +86,8 @@ typedef struct acr__document {
     acr__piece_sink each; /* for learning: takes the pieces in place of ids */
     void *user;
     acr__chars held;
-    int64_t line, column; /* of the first byte held, from 1; column in bytes */
+    size_t whole, searched; /* of what is held: known to be UTF-8; without a place to cut */
+    int64_t line, column;   /* of the first byte held, from 1; column in bytes */
 } acr__document;
 acr_status acr__document_begin(acr__document *d, const acr__tokenizer *t, const char *where, bool special,
                                acr__ids *out);

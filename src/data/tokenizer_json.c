@@ -5,56 +5,21 @@
  * change an id. What only tells how text is put together again, or where in the
  * text a token was (decoder, trim_offsets), is checked and has no effect.
  *
- * Memory is bounded before jansson sees the text: bytes, nesting and values. */
+ * Memory is bounded before jansson sees the text (io/json.h). */
 #include "data/tokenizer_parts.h"
 #include "data/token_file.h"
 #include "io/file.h"
+#include "io/json.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH = 32, VALUES = 8 << 20, ADDED = 1 << 20, ADDED_BYTES = 4096, TEMPLATE = 64, SHOWN = 64 };
+enum { ADDED = 1 << 20, ADDED_BYTES = 4096, TEMPLATE = 64 };
 
 #define REFUSE_IF(condition, t, ...) FAIL_IF(condition, (t)->ctx, ACR_E_DATA, __VA_ARGS__)
 
 /* ---- JSON ------------------------------------------------------------------------------ */
-
-/* What would make the parser work or allocate without measure; it runs over the
- * bytes once, knowing of strings and brackets only. */
-static acr_status measure(acr__tokenizer *t, const char *json, size_t n)
-{
-    int depth = 0;
-    int64_t values = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < n; i++) {
-        char c = json[i];
-        if (in_string) {
-            i += c == '\\';
-            in_string = c != '"';
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            REFUSE_IF(++depth > DEPTH, t, "%s: nested deeper than %d", t->name, DEPTH);
-        } else if (c == '}' || c == ']') {
-            depth--;
-        }
-        if (!in_string && (c == ',' || c == '{' || c == '['))
-            REFUSE_IF(++values > VALUES, t, "%s: has more than %d values", t->name, VALUES);
-    }
-    return ACR_OK;
-}
-
-/* Text of the file as a sentence may show it. */
-static const char *shown(const char *text, char out[SHOWN])
-{
-    size_t n = 0;
-    for (; n < SHOWN - 4 && text[n]; n++)
-        out[n] = (unsigned char)text[n] < 32 || text[n] == 127 ? '?' : text[n];
-    strcpy(out + n, text[n] ? "..." : "");
-    return out;
-}
 
 static const char *type_name(const json_t *v)
 {
@@ -96,7 +61,7 @@ static acr_status only_keys(acr__tokenizer *t, const part *p, const char *keys)
 {
     const char *key;
     json_t *value;
-    char text[SHOWN];
+    char text[ACR__JSON_SHOWN];
     REFUSE_IF(!p->v || !json_is_object(p->v), t, "%s: %s is %s, not an object", t->name,
               *p->place ? p->place : "the whole", p->v ? type_name(p->v) : "missing");
     json_object_foreach (p->v, key, value) {
@@ -105,7 +70,7 @@ static acr_status only_keys(acr__tokenizer *t, const part *p, const char *keys)
         while ((at = strstr(at, key)) && (!n || (at > keys && at[-1] != ' ') || (at[n] && at[n] != ' ')))
             at++;
         REFUSE_IF(!at || strchr(key, ' '), t, "%s: %s%s%s: unknown; it may change what the ids are", t->name, p->place,
-                  *p->place ? "." : "", shown(key, text));
+                  *p->place ? "." : "", acr__text_shown(key, text));
     }
     return ACR_OK;
 }
@@ -149,9 +114,9 @@ static acr_status take_type(acr__tokenizer *t, const part *p, const char **out)
 
 static acr_status refuse_type(acr__tokenizer *t, const part *p, const char *type, const char *known)
 {
-    char text[SHOWN];
+    char text[ACR__JSON_SHOWN];
     return acr__fail(t->ctx, ACR_E_DATA, "%s: %s: the type '%s' is not implemented; known: %s", t->name, p->place,
-                     shown(type, text), known);
+                     acr__text_shown(type, text), known);
 }
 
 /* ---- normalizer ----------------------------------------------------------------------------- */
@@ -218,7 +183,7 @@ static acr_status read_byte_level(acr__tokenizer *t, const part *p)
 static acr_status read_split(acr__tokenizer *t, const part *p)
 {
     bool invert;
-    char text[SHOWN];
+    char text[ACR__JSON_SHOWN];
     part behavior;
     TRY(only_keys(t, p, "type pattern behavior invert"));
     TRY(take_bool(t, p, "invert", false, &invert));
@@ -226,7 +191,7 @@ static acr_status read_split(acr__tokenizer *t, const part *p)
     const char *how = json_string_value(behavior.v);
     bool isolated = strcmp(how, "Isolated") == 0, drop = strcmp(how, "Removed") == 0 && invert;
     REFUSE_IF(!isolated && !drop, t, "%s: %s: '%s'%s is not implemented; Isolated is, and Removed with invert", t->name,
-              behavior.place, shown(how, text), invert ? " with invert" : "");
+              behavior.place, acr__text_shown(how, text), invert ? " with invert" : "");
     part pattern = part_of(p, "pattern"), is;
     TRY(only_keys(t, &pattern, "Regex String"));
     REFUSE_IF(json_object_size(pattern.v) != 1, t, "%s: %s has %zu keys, Regex or String is needed", t->name,
@@ -278,14 +243,14 @@ static acr_status read_pre_tokenizer(acr__tokenizer *t, const part *p, int depth
 static acr_status take_size(acr__tokenizer *t, const part *vocab, const part *added)
 {
     const char *key;
-    char text[SHOWN];
+    char text[ACR__JSON_SHOWN];
     json_t *value;
     json_int_t most = -1, room = 2 * ((json_int_t)json_object_size(vocab->v) + (json_int_t)json_array_size(added->v)) + 65536;
     if (room > ACR_TOKEN_VOCABULARY)
         room = ACR_TOKEN_VOCABULARY;
     json_object_foreach (vocab->v, key, value) {
         REFUSE_IF(!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) >= room, t,
-                  "%s: %s: the id of '%s' is not a whole number in [0, %lld)", t->name, vocab->place, shown(key, text),
+                  "%s: %s: the id of '%s' is not a whole number in [0, %lld)", t->name, vocab->place, acr__text_shown(key, text),
                   (long long)room);
         if (json_integer_value(value) > most)
             most = json_integer_value(value);
@@ -358,7 +323,7 @@ static acr_status read_model(acr__tokenizer *t, const part *p, const part *added
 static acr_status read_added(acr__tokenizer *t, const part *p, acr__added *a)
 {
     part content, id = part_of(p, "id");
-    char text[SHOWN];
+    char text[ACR__JSON_SHOWN];
     TRY(only_keys(t, p, "id content single_word lstrip rstrip normalized special"));
     TRY(take_text(t, p, "content", &content));
     TRY(take_bool(t, p, "special", false, &a->special));
@@ -374,16 +339,20 @@ static acr_status read_added(acr__tokenizer *t, const part *p, acr__added *a)
     int32_t in_vocabulary = acr__bpe_find(t->bpe, c, a->bytes);
     size_t n;
     REFUSE_IF(in_vocabulary >= 0 && in_vocabulary != a->id, t, "%s: %s '%s' has the id %d, but %d in the vocabulary",
-              t->name, content.place, shown(c, text), a->id, in_vocabulary);
+              t->name, content.place, acr__text_shown(c, text), a->id, in_vocabulary);
     REFUSE_IF(in_vocabulary < 0 && acr__bpe_piece(t->bpe, a->id, &n), t, "%s: %s '%s' has the id %d of another token",
-              t->name, content.place, shown(c, text), a->id);
+              t->name, content.place, acr__text_shown(c, text), a->id);
     TRY(acr__bpe_content(t->bpe, a->id, c, a->bytes));
-    acr__chars kept = {0};
-    acr_status status = a->normalized && t->nfc ? acr__nfc(t->ctx, c, a->bytes, &kept)
-                                                : acr__chars_add(t->ctx, &kept, c, a->bytes);
-    a->text = kept.bytes;
-    a->bytes = kept.count;
-    return status;
+    if (a->normalized && t->nfc) {
+        TRY(acr__nfc(t->ctx, c, a->bytes, &t->nfc_room));
+        c = t->nfc_room.text.bytes;
+        a->bytes = t->nfc_room.text.count;
+    }
+    a->text = acr__alloc(t->ctx, a->bytes);
+    if (!a->text)
+        return ACR_E_NO_MEMORY;
+    memcpy(a->text, c, a->bytes);
+    return ACR_OK;
 }
 
 static int by_id(const void *a, const void *b)
@@ -547,13 +516,8 @@ static acr_status read_root(acr__tokenizer *t, json_t *root)
 
 acr_status acr__tokenizer_read_json(acr__tokenizer *t, const char *json, size_t n)
 {
-    json_error_t error;
-    char text[SHOWN];
-    TRY(measure(t, json, n));
-    json_t *root = json_loadb(json, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    FAIL_IF(!root && json_error_code(&error) == json_error_out_of_memory, t->ctx, ACR_E_NO_MEMORY,
-            "%s: no memory for its %zu bytes", t->name, n);
-    REFUSE_IF(!root, t, "%s:%d:%d: not valid JSON: %s", t->name, error.line, error.column, shown(error.text, text));
+    json_t *root;
+    TRY(acr__json_parse(t->ctx, t->name, "the file", json, n, &root));
     acr_status status = read_root(t, root);
     json_decref(root);
     return status;

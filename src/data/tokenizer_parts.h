@@ -22,7 +22,13 @@ bool acr__is_space(uint32_t c); /* Unicode's White_Space */
 bool acr__is_word(uint32_t c);  /* what a regular expression's \w is to Unicode */
 /* Whether NFC leaves any text of such characters as it is, whatever is beside it. */
 bool acr__nfc_inert(const char *text, size_t n);
-acr_status acr__nfc(acr_context *ctx, const char *text, size_t n, acr__chars *out); /* replaces *out */
+typedef struct acr__nfc_room {
+    acr__chars text; /* what acr__nfc made */
+    int32_t *points; /* scratch */
+    size_t count;
+} acr__nfc_room;
+acr_status acr__nfc(acr_context *ctx, const char *text, size_t n, acr__nfc_room *room);
+void acr__nfc_free(acr_context *ctx, acr__nfc_room *room);
 /* The byte that a byte-level symbol's character stands for; -1: it is none. */
 int acr__symbol_byte(uint32_t c);
 uint32_t acr__symbol_char(uint8_t byte);
@@ -109,7 +115,8 @@ struct acr__tokenizer {
     int32_t eos;
     bool cut_at_newline, cut_at_space;
     char hash[ACR_HASH_TEXT];
-    acr__chars nfc_text, prefixed; /* scratch of encode */
+    acr__nfc_room nfc_room; /* scratch of encode, as is the next */
+    acr__chars prefixed;
 };
 
 /* tokenizer_json.c: fills a zeroed tokenizer with ctx and name. */
@@ -118,7 +125,8 @@ acr_status acr__tokenizer_read_json(acr__tokenizer *t, const char *json, size_t 
 void acr__tokenizer_ready(acr__tokenizer *t);
 /* Hands each piece of a text to `each` in place of BPE: for learning. */
 acr_status acr__tokenizer_pieces(acr__tokenizer *t, const char *text, size_t n, acr__piece_sink each, void *user);
-/* tokenizer_stream.c: where the text may be cut, as late as possible; 0: nowhere. */
-size_t acr__tokenizer_cut(const acr__tokenizer *t, const char *text, size_t n);
+/* tokenizer_stream.c: where the text may be cut, as late as possible but not
+ * before `from`; 0: nowhere. */
+size_t acr__tokenizer_cut(const acr__tokenizer *t, const char *text, size_t n, size_t from);
 
 #endif

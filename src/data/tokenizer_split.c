@@ -16,7 +16,7 @@
 
 enum {
     PATTERN_BYTES = 65536,
-    MATCH_LIMIT = 1000000, /* steps of one match */
+    MATCH_LIMIT = 10000000, /* steps of one match; the known patterns take as many as the text has bytes */
     HEAP_KIB = 64 * 1024,
     STACK_BYTES = 1 << 20, /* of compiled matching, at most */
 };
@@ -224,13 +224,13 @@ static acr_status compile(acr__split *s, const char *pattern, size_t n, uint32_t
         return ACR_E_NO_MEMORY;
     pcre2_set_parens_nest_limit(context, 32);
     pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-    s->code = pcre2_compile((PCRE2_SPTR)pattern, n, options | PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
+    s->code = pcre2_compile((PCRE2_SPTR)pattern, n, options | PCRE2_UTF, &error, &offset,
                             context);
     pcre2_compile_context_free(context);
     if (!s->code) {
         PCRE2_UCHAR text[128] = "";
         pcre2_get_error_message(error, text, sizeof text);
-        return acr__fail(s->ctx, error == PCRE2_ERROR_NOMEMORY ? ACR_E_NO_MEMORY : ACR_E_DATA,
+        return acr__fail(s->ctx, error == PCRE2_ERROR_HEAP_FAILED ? ACR_E_NO_MEMORY : ACR_E_DATA,
                          "%s: its pattern is no regular expression: %s", s->where, (const char *)text);
     }
     /* Where the system forbids code made at run time, matching is slower and the same. */
@@ -240,7 +240,7 @@ static acr_status compile(acr__split *s, const char *pattern, size_t n, uint32_t
     s->stack = pcre2_jit_stack_create(32 * 1024, STACK_BYTES, s->general);
     if (!s->data || !s->limits || !s->stack)
         return ACR_E_NO_MEMORY;
-    pcre2_set_match_limit(s->limits, MATCH_LIMIT);
+    pcre2_set_match_limit(s->limits, s->known ? UINT32_MAX : MATCH_LIMIT);
     pcre2_set_heap_limit(s->limits, HEAP_KIB);
     pcre2_jit_stack_assign(s->limits, NULL, s->stack);
     return ACR_OK;

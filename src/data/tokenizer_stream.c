@@ -29,9 +29,9 @@ static bool is_plain(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-size_t acr__tokenizer_cut(const acr__tokenizer *t, const char *text, size_t n)
+size_t acr__tokenizer_cut(const acr__tokenizer *t, const char *text, size_t n, size_t from)
 {
-    for (size_t i = n > 2 ? n - 2 : 0; i > 1; i--) {
+    for (size_t i = n > 2 ? n - 2 : 0; i > 1 && i >= from; i--) {
         if (t->cut_at_newline && text[i - 1] == '\n' && is_solid(text, n, i) &&
             !acr__is_space(acr__utf8_before(text, i - 1)))
             return i;
@@ -67,35 +67,38 @@ static acr_status take_held(acr__document *d, size_t n, acr__ids *out)
         TRY(acr__tokenizer_encode(d->t, out, d->held.bytes, n, false));
     advance(d, d->held.bytes, n);
     d->held.count -= n;
+    d->whole -= n;
+    d->searched -= d->searched < n ? d->searched : n;
     if (d->held.count)
         memmove(d->held.bytes, d->held.bytes + n, d->held.count);
     return ACR_OK;
 }
 
-/* How many of the bytes held are whole characters. A wrong byte is an error once
- * it cannot be the beginning of one that goes on. */
-static acr_status check_held(acr__document *d, bool ends, size_t *whole)
+/* Finds how many of the bytes held are whole characters. A wrong byte is an error
+ * once it cannot be the beginning of one that goes on. */
+static acr_status check_held(acr__document *d, bool ends)
 {
-    size_t bad = acr__utf8_bad(d->held.bytes, d->held.count);
-    *whole = bad;
-    if (bad == d->held.count || (!ends && d->held.count - bad < 4))
+    if (d->held.count)
+        d->whole += acr__utf8_bad(d->held.bytes + d->whole, d->held.count - d->whole);
+    if (d->whole == d->held.count || (!ends && d->held.count - d->whole < 4))
         return ACR_OK;
-    advance(d, d->held.bytes, bad);
+    advance(d, d->held.bytes, d->whole);
     return acr__fail(d->t->ctx, ACR_E_DATA, "%s:%lld:%lld: the byte 0x%02x is not UTF-8", d->where, (long long)d->line,
-                     (long long)d->column, (uint8_t)d->held.bytes[bad]);
+                     (long long)d->column, (uint8_t)d->held.bytes[d->whole]);
 }
 
 acr_status acr__document_add(acr__document *d, const char *text, size_t bytes, acr__ids *out)
 {
     while (bytes > 0) {
-        size_t room = d->held.count < FEED ? FEED - d->held.count : FEED, part = bytes < room ? bytes : room, whole;
+        size_t room = d->held.count < FEED ? FEED - d->held.count : FEED, part = bytes < room ? bytes : room;
         TRY(acr__chars_add(d->t->ctx, &d->held, text, part));
         text += part;
         bytes -= part;
         if (d->held.count < FEED)
             continue;
-        TRY(check_held(d, false, &whole));
-        size_t cut = acr__tokenizer_cut(d->t, d->held.bytes, whole);
+        TRY(check_held(d, false));
+        size_t cut = acr__tokenizer_cut(d->t, d->held.bytes, d->whole, d->searched);
+        d->searched = d->whole - 2;
         if (cut)
             TRY(take_held(d, cut, out));
         FAIL_IF(d->held.count > ACR_STRETCH_BYTES, d->t->ctx, ACR_E_DATA,
@@ -107,11 +110,9 @@ acr_status acr__document_add(acr__document *d, const char *text, size_t bytes, a
 
 acr_status acr__document_end(acr__document *d, acr__ids *out)
 {
-    size_t whole;
-    if (d->held.count) {
-        TRY(check_held(d, true, &whole));
-        TRY(take_held(d, whole, out));
-    }
+    TRY(check_held(d, true));
+    if (d->held.count)
+        TRY(take_held(d, d->held.count, out));
     return d->special ? acr__ids_add(d->t->ctx, out, d->t->after.id, d->t->after.count) : ACR_OK;
 }
 

@@ -5,7 +5,6 @@
  * holds it against utf8proc. */
 #include "data/tokenizer_parts.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -117,12 +116,12 @@ bool acr__is_word(uint32_t c)
 
 /* Characters that no normalisation changes, joins to the one before or moves:
  * NFC_Quick_Check is Yes and the combining class 0. Not all of them, but the
- * scripts that most text is written in. Unicode's stability policy keeps them so. */
+ * scripts that most text is written in; and U+11A7, which utf8proc 2.8 takes for a
+ * final consonant and drops. Unicode's stability policy keeps them so. A table. */
 static const uint32_t inert[][2] = {
-    {0x0000, 0x02ff},   {0x0400, 0x0482},   {0x048a, 0x052f}, {0x05d0, 0x05ea}, {0x0621, 0x064a},
-    {0x2010, 0x205f},   {0x20a0, 0x20bf},   {0x2190, 0x21ff}, {0x2500, 0x27bf}, {0x3001, 0x3029},
-    {0x3041, 0x3096},   {0x30a0, 0x312f},   {0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xac00, 0xd7a3},
-    {0xff01, 0xffdc},   {0x1f300, 0x1faff},
+    {0x0000, 0x02ff}, {0x0388, 0x0482}, {0x048a, 0x052f}, {0x05d0, 0x05ea}, {0x0621, 0x064a}, {0x11a7, 0x11a7},
+    {0x2010, 0x205f}, {0x20a0, 0x20bf}, {0x2190, 0x21ff}, {0x2500, 0x27bf}, {0x3001, 0x3029}, {0x3041, 0x3096},
+    {0x30a0, 0x312f}, {0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xac00, 0xd7a3}, {0xff01, 0xffdc}, {0x1f300, 0x1faff},
 };
 
 static bool is_inert(uint32_t c)
@@ -133,30 +132,72 @@ static bool is_inert(uint32_t c)
     return false;
 }
 
-bool acr__nfc_inert(const char *text, size_t n)
+/* The end of the stretch from `at` on that NFC leaves as it is. */
+static size_t inert_end(const char *text, size_t n, size_t at)
 {
-    for (size_t i = 0, length; i < n; i += length) {
-        if ((uint8_t)text[i] < 0xcc) { /* below U+0300 */
-            length = (uint8_t)text[i] < 0x80 ? 1 : 2;
-            continue;
-        }
-        if (!is_inert(acr__utf8_take(text + i, &length)))
-            return false;
+    for (size_t length; at < n; at += length) {
+        if ((uint8_t)text[at] < 0xcc) /* below U+0300 */
+            length = (uint8_t)text[at] < 0x80 ? 1 : 2;
+        else if (!is_inert(acr__utf8_take(text + at, &length)))
+            break;
     }
-    return true;
+    return at;
 }
 
-acr_status acr__nfc(acr_context *ctx, const char *text, size_t n, acr__chars *out)
+bool acr__nfc_inert(const char *text, size_t n) { return inert_end(text, n, 0) == n; }
+
+static acr_status normalize(acr_context *ctx, const char *text, size_t n, acr__nfc_room *room)
 {
-    utf8proc_uint8_t *made = NULL;
-    utf8proc_ssize_t length = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &made,
-                                           (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-    FAIL_IF(length < 0, ctx, ACR_E_NO_MEMORY, "%zu bytes of text could not be normalised: %s", n,
-            utf8proc_errmsg(length));
-    out->count = 0;
-    acr_status status = acr__chars_add(ctx, out, made, (size_t)length);
-    free(made);
-    return status;
+    const utf8proc_option_t options = (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    const utf8proc_uint8_t *bytes = (const utf8proc_uint8_t *)text;
+    utf8proc_ssize_t length;
+    /* A place more than is filled: reencode ends its text with a zero. */
+    while ((length = utf8proc_decompose(bytes, (utf8proc_ssize_t)n, room->points, (utf8proc_ssize_t)room->count - 1,
+                                        options)) >= (utf8proc_ssize_t)room->count) {
+        void *grown = acr__realloc(ctx, room->points, ((size_t)length + 256) * sizeof *room->points);
+        if (!grown)
+            return ACR_E_NO_MEMORY;
+        room->points = grown;
+        room->count = (size_t)length + 256;
+    }
+    if (length >= 0)
+        length = utf8proc_reencode(room->points, length, options);
+    FAIL_IF(length < 0, ctx, ACR_E_DATA, "%zu bytes of text could not be normalised: %s", n, utf8proc_errmsg(length));
+    return acr__chars_add(ctx, &room->text, room->points, (size_t)length);
+}
+
+/* An inert character begins something new: with what follows up to the next, and
+ * with nothing else, it may be joined. */
+acr_status acr__nfc(acr_context *ctx, const char *text, size_t n, acr__nfc_room *room)
+{
+    room->text.count = 0;
+    if (!room->points) {
+        room->points = acr__alloc(ctx, 256 * sizeof *room->points);
+        if (!room->points)
+            return ACR_E_NO_MEMORY;
+        room->count = 256;
+    }
+    for (size_t at = 0, length; at < n;) {
+        size_t end = inert_end(text, n, at), begin = end;
+        if (end < n) {
+            while (begin > at && ((uint8_t)text[--begin] & 0xc0) == 0x80) {
+            }
+            while (end < n && !is_inert(acr__utf8_take(text + end, &length)))
+                end += length;
+        }
+        TRY(acr__chars_add(ctx, &room->text, text + at, begin - at));
+        if (end > begin)
+            TRY(normalize(ctx, text + begin, end - begin, room));
+        at = end;
+    }
+    return ACR_OK;
+}
+
+void acr__nfc_free(acr_context *ctx, acr__nfc_room *room)
+{
+    acr__chars_free(ctx, &room->text);
+    acr__free(ctx, room->points);
+    *room = (acr__nfc_room){0};
 }
 
 /* ---- the symbols of bytes ---------------------------------------------------------------- */

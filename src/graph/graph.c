@@ -65,12 +65,14 @@ static acr_node stick_memory(acr_graph *g) { return stick(g, ACR_E_NO_MEMORY, "%
 
 acr_graph *acr_graph_create(acr_context *ctx, const acr_graph_opts *opts)
 {
+    acr_graph_opts o = ACR_GRAPH_OPTS_INIT;
+    acr__opts_take(&o, opts);
     acr_graph *g = acr__alloc(ctx, sizeof *g);
     if (!g)
         return NULL;
     g->ctx = ctx;
-    g->seed = opts ? opts->seed : 0;
-    g->reference = opts && opts->reference;
+    g->seed = o.seed;
+    g->reference = o.reference != 0;
     g->es = g->reference ? sizeof(double) : sizeof(float);
     g->loss = ACR_NONE;
     g->domain_count = 2;
@@ -323,8 +325,7 @@ static acr_node linear(acr_graph *g, acr_node x, int64_t out, const char *name, 
 acr_node acr_linear_with(acr_graph *g, acr_node x, int64_t out, const char *name, const acr_linear_opts *opts)
 {
     acr_linear_opts o = ACR_LINEAR_OPTS_INIT;
-    if (opts)
-        o = *opts;
+    acr__opts_take(&o, opts);
     if (!may_add(g, "linear", name))
         return ACR_NONE;
     if (!(o.std >= 0 && o.std < 1e30f))
@@ -508,8 +509,7 @@ static bool is_position(acr_graph *g, const char *op, acr_node position, acr_dom
 acr_node acr_rope(acr_graph *g, acr_node x, acr_node position, const acr_rope_opts *opts)
 {
     acr_rope_opts o = ACR_ROPE_OPTS_INIT;
-    if (opts)
-        o = *opts;
+    acr__opts_take(&o, opts);
     const acr__node *v = value(g, "rope", x);
     if (!v || !is_position(g, "rope", position, v->domain))
         return ACR_NONE;
@@ -563,8 +563,7 @@ acr_node acr_attention(acr_graph *g, acr_node q, acr_node k, acr_node v, acr_nod
                        const acr_attention_opts *opts)
 {
     acr_attention_opts o = ACR_ATTENTION_OPTS_INIT;
-    if (opts)
-        o = *opts;
+    acr__opts_take(&o, opts);
     if (g->status != ACR_OK)
         return ACR_NONE;
     bool packed = k == ACR_NONE && v == ACR_NONE;
@@ -647,8 +646,7 @@ static acr_node ce_options(acr_graph *g, acr__node *n, const acr_ce_opts *opts, 
 {
     const char *name = acr__ops[n->op].name;
     acr_ce_opts o = ACR_CE_OPTS_INIT;
-    if (opts)
-        o = *opts;
+    acr__opts_take(&o, opts);
     if (!(o.label_smoothing >= 0 && o.label_smoothing <= 1))
         return stick(g, ACR_E_ARGUMENT, "%s: label_smoothing is %g, from 0 to 1 is allowed", name, (double)o.label_smoothing);
     n->smoothing = o.label_smoothing;

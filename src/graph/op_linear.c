@@ -27,10 +27,10 @@ typedef struct sharing {
 
 enum { OWN_ROWS = 24, PIECE_ROWS = 28, LEAST_PIECES = 8, PIECE_ENTRIES = 256 };
 
-/* Where the m rows are samples and there are enough of them, members own rows
- * through the whole network: what one wrote another need not fetch. Else columns,
- * which divides the weights among the members' caches; rows again where columns
- * divide badly. */
+/* Members own rows where there are enough of them: of samples, because what one
+ * wrote through the whole network another need not fetch; of a weight, because a
+ * piece of rows packs its own part of dY and no more. Else columns, which divides
+ * the weights among the members' caches; rows again where columns divide badly. */
 static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket kind, int64_t m, int64_t n,
                      enum acr__split split, int index, int count)
 {
@@ -42,7 +42,7 @@ static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket k
     bool worse = per_m * n * 26 < per_n * m * 25; /* columns would be shared more than 4% worse */
     sharing s = {.m = m, .n = n, .index = index, .count = count, .turn = run->turn,
                  .ticket = e->tickets + kind};
-    s.rows = (samples && per_m >= OWN_ROWS) || (worse && (per_m >= 12 || n <= panel));
+    s.rows = per_m >= OWN_ROWS || (worse && (per_m >= 12 || n <= panel));
     s.unit = s.rows ? PIECE_ROWS : panel;
     if (split == ACR_SPLIT_ENTRY_ROWS || split == ACR_SPLIT_ENTRY_COLUMNS) {
         s.rows = split == ACR_SPLIT_ENTRY_ROWS;

@@ -220,8 +220,7 @@ static acr_status save(contents *c, acr_st_writer *w, const acr_checkpoint_opts 
 acr_status acr_checkpoint_save(acr_trainer *t, const char *path, const acr_checkpoint_opts *opts)
 {
     acr_checkpoint_opts o = ACR_CHECKPOINT_OPTS_INIT;
-    if (opts)
-        memcpy(&o, opts, opts->size < sizeof o ? opts->size : sizeof o);
+    acr__opts_take(&o, opts);
     contents c;
     acr_st_writer *w = NULL;
     meta *pairs = NULL;

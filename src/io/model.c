@@ -27,8 +27,7 @@ static acr_status job_begin(job *j, acr_trainer *t, const acr_model_opts *opts)
 {
     *j = (job){.t = t, .g = acr_trainer_graph(t), .opts = ACR_MODEL_OPTS_INIT};
     j->ctx = acr_graph_context(j->g);
-    if (opts)
-        memcpy(&j->opts, opts, opts->size < sizeof j->opts ? opts->size : sizeof j->opts);
+    acr__opts_take(&j->opts, opts);
     if (!j->opts.prefix)
         j->opts.prefix = "";
     size_t longest = 0;

@@ -56,8 +56,9 @@ typedef struct acr__lm_io {
     acr_node hidden;        /* out: [width], after the last norm */
     acr_node head;          /* out: the parameter [vocab, width]; logits are hidden times it */
 } acr__lm_io;
-/* Checks lm, then adds the model to g. Samples longer than a learned table of positions or a window of attention
- * are refused here; what else is wrong sticks in g. */
+/* Checks lm, then adds the model to g, each layer a block that may be recomputed
+ * (the first with the embedding). Samples longer than a learned table of positions
+ * or a window of attention are refused here; what else is wrong sticks in g. */
 acr_status acr__lm_build(acr_graph *g, const acr__lm *lm, acr__lm_io *io);
 
 /* Globs over the parameters that weight decay is usually kept from: biases and

@@ -44,7 +44,7 @@ static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_
     vsnprintf(b->name, sizeof b->name, format, args);
     va_end(args);
     b->kind = kind;
-    b->ld = acr__leading(cols);
+    b->ld = acr__leading(kind, rows, cols);
     b->last = ACR_ALWAYS;
     b->again_first = ACR_ALWAYS;
     b->again_last = -1;
@@ -403,8 +403,7 @@ acr_status acr_plan_create(acr_plan **out, acr_graph *g, const acr_plan_opts *op
     p->ctx = g->ctx;
     p->g = g;
     p->opts = defaults;
-    if (opts) /* a caller built against an earlier header has a shorter struct */
-        memcpy(&p->opts, opts, opts->size < sizeof p->opts ? opts->size : sizeof p->opts);
+    acr__opts_take(&p->opts, opts);
     acr_status status = build(p);
     if (status != ACR_OK)
         acr_plan_destroy(p);

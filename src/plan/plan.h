@@ -94,7 +94,13 @@ int64_t acr__plan_places(const acr_plan *p, acr_domain d);
 /* Rows a buffer of that domain needs for `samples` samples. */
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples);
 
-/* Elements between rows of an activation with so many columns. */
-static inline int64_t acr__leading(int64_t cols) { return cols; }
+/* Elements from one row to the next. Rows of samples whose length is a multiple of
+ * 256 lie a cache line further apart: else a column of them would fall on four
+ * cache sets of 64, and the weight gradient, which goes down columns, would wait. */
+static inline int64_t acr__leading(acr_kind kind, int64_t rows, int64_t cols)
+{
+    bool samples = kind == ACR_KIND_ACTIVATION || kind == ACR_KIND_STAGING || kind == ACR_KIND_DATA;
+    return samples && rows > 1 && cols % 256 == 0 ? cols + 16 : cols;
+}
 
 #endif

@@ -1,7 +1,7 @@
 /* test_chain.c: rule 1's long windows: after every ACR_CHAIN_ROWS rows of the
  * window a gradient's chain is added into a second accumulator and begins again
- * at zero. The definition is written out here with fmaf, for each of the four
- * forms of a parameter's gradient, and must come out to the bit whatever the
+ * at zero. The definition is written out here with fmaf, for each form
+ * of a parameter's gradient, and must come out to the bit whatever the
  * split. It needs a build with short chains (cmake -DACR_CHAIN_ROWS=64); the
  * canon's 2^20 rows would be a test of patience. */
 #include <math.h>
@@ -27,6 +27,12 @@ static bool short_chains(void)
 /* Each graph has one parameter gradient to look at and no loss of its own, so that
  * the test gives the rows of dY. */
 static void linear(acr_graph *g) { acr_output(g, "o", acr_linear(g, zoo_in(g, "x", COLS), OUT, "p")); }
+static void transposed(acr_graph *g)
+{
+    acr_linear_opts o = ACR_LINEAR_OPTS_INIT;
+    o.transposed = 1;
+    acr_output(g, "o", acr_linear_with(g, zoo_in(g, "x", COLS), OUT, "p", &o));
+}
 static void bias(acr_graph *g)
 {
     acr_node x = zoo_in(g, "x", COLS), p = acr_param(g, "p", 1, (int64_t[]){COLS}, 1, 0);
@@ -67,6 +73,7 @@ typedef struct form {
 } form;
 static const form forms[] = {
     {"linear", linear, OUT, {"p.weight", "p.bias"}},
+    {"transposed", transposed, OUT, {"p.weight", "p.bias"}},
     {"bias", bias, COLS, {"p", NULL}},
     {"norm", norm, COLS, {"p.weight", "p.bias"}},
     {"embedding", embedding, COLS, {"p.weight", NULL}},
@@ -83,6 +90,8 @@ static float definition(const form *f, int which, int64_t e, int64_t rows, const
     for (int64_t r = 0; r < rows; r++) {
         if (f->build == linear && which == 0)
             c.sum = fmaf(dy_at(r, e / COLS), x[r * COLS + e % COLS], c.sum);
+        else if (f->build == transposed && which == 0)
+            c.sum = fmaf(dy_at(r, e % OUT), x[r * COLS + e / OUT], c.sum);
         else if (f->build == norm && which == 0)
             c.sum = fmaf(dy_at(r, e), y[r * COLS + e], c.sum); /* scale 1, shift 0: y is xhat */
         else if (f->build == embedding)
@@ -186,7 +195,7 @@ static void control(void **state)
     for (int64_t e = 0; e < COLS; e++, straight = 0) {
         for (int64_t row = 0; row < rows; row++)
             straight += dy_at(row, e);
-        differs += straight != definition(&forms[1], 0, e, rows, &d, NULL);
+        differs += straight != definition(&forms[2], 0, e, rows, &d, NULL);
     }
     assert_true(differs > 0);
     zoo_free(&d);

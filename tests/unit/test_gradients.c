@@ -90,6 +90,22 @@ static acr__slot filled(double *memory, int64_t cols, uint32_t stream, bool posi
     return (acr__slot){(char *)memory, WIDE, false};
 }
 
+/* Two samples, of which the second holds two documents. */
+static const int32_t offsets[] = {0, 2, ROWS}, positions[ROWS] = {0, 1, 0, 1, 0};
+
+/* What a rope's angles are, as the plan would place them. */
+static const double *table_of(const acr__node *n)
+{
+    static double table[ROWS * WIDE];
+    float row[WIDE];
+    for (int64_t r = 0; r < ROWS && n->op == ACR_OP_rope; r++) {
+        acr__rope_row(&n->rope, r, row);
+        for (int64_t i = 0; i < n->rope.dim; i++)
+            table[r * n->rope.dim + i] = (double)row[i];
+    }
+    return table;
+}
+
 /* Runs op's backward for input j of node n over buffers of the test's own. */
 static void backward_into(const acr_graph *g, const acr__node *n, int j, const double *start, double *out, bool add)
 {
@@ -104,17 +120,22 @@ static void backward_into(const acr_graph *g, const acr__node *n, int j, const d
             for (int64_t k = 0; k < v->cols; k++)
                 param[i][k] = (double)zoo_uniform(5, (uint32_t)i, (uint64_t)k);
             e.in[i] = (acr__slot){(char *)param[i], v->shape[v->ndim - 1], false};
+        } else if (v->dtype == ACR_I32) {
+            memcpy(in[i], positions, sizeof positions);
+            e.in[i] = (acr__slot){(char *)in[i], 1, false};
         } else {
             e.in[i] = filled(in[i], v->cols, 20 + (uint32_t)i, false);
         }
     }
     e.out = filled(y, n->cols, 1, false);
     e.dout = filled(dy, n->cols, 2, false);
-    e.aux = (acr__slot){(char *)aux, 2, false};
+    e.aux = (acr__slot){(char *)aux, n->op == ACR_OP_attention ? 2 * n->heads : 2, false};
+    e.table = table_of(n);
     acr__run run = {.k = &acr__kernels_ref64, .es = 8, .training = true, .seed = 1, .scratch = scratch,
                     .scratch_bytes = sizeof scratch, .weight_scale = 1};
     run.rows[n->domain] = ROWS;
-    run.samples = ROWS;
+    run.samples = n->domain == ACR_SAMPLE ? ROWS : 2;
+    run.offsets[n->domain] = n->domain == ACR_SAMPLE ? NULL : offsets;
     acr__ops[n->op].forward(&run, &e, 0, 1);
     memcpy(out, start, sizeof(double) * ROWS * WIDE);
     e.din[j] = (acr__slot){(char *)out, WIDE, false};
@@ -159,8 +180,8 @@ static void overwrite_and_add(void **state)
             for (int j = 0; j < g->nodes[i].inputs; j++) {
                 const acr__node *n = &g->nodes[i];
                 seen[n->op] = true;
-                if (acr__ops[n->op].back[j > 0] == ACR_BACK_BOTH && g->nodes[n->in[j]].op != ACR_OP_param &&
-                    n->domain == ACR_SAMPLE)
+                const acr__node *v = &g->nodes[n->in[j]];
+                if (acr__ops[n->op].back[j > 0] == ACR_BACK_BOTH && v->op != ACR_OP_param && v->dtype == ACR_F32)
                     check_modes(g, n, j);
             }
         acr_graph_destroy(g);

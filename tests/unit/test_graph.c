@@ -99,6 +99,42 @@ MISTAKE(no_dropout_name, acr_dropout(g, n.x, 0.5f, NULL))
 MISTAKE(no_output_name, (acr_output(g, NULL, n.x), none()))
 MISTAKE(no_domain_name, acr_domain_create(g, NULL, 1))
 
+/* The options of each with one of them wrong; x is a row of 4 in the token domain. */
+#define LINEAR(...) (&(acr_linear_opts){sizeof(acr_linear_opts), __VA_ARGS__})
+#define ROPE(...) acr_rope(g, n.token, n.token_id, &(acr_rope_opts){sizeof(acr_rope_opts), __VA_ARGS__})
+#define ATTEND(q, k, v, ...) \
+    acr_attention(g, q, k, v, n.token_id, &(acr_attention_opts){sizeof(acr_attention_opts), __VA_ARGS__})
+#define ATTENTION(...) ATTEND(n.token, n.token, n.token, __VA_ARGS__)
+MISTAKE(normal_std, acr_param_normal(g, "q", (int)DIMS(3), -1))
+MISTAKE(linear_std, acr_linear_with(g, n.x, 3, "q", LINEAR(0, 0, NAN)))
+MISTAKE(silu_mul_width, acr_silu_mul(g, n.x, n.w))
+MISTAKE(rope_odd, ROPE(3, 1e4, ACR_ROPE_DEFAULT, 1, 1, 4, 1))
+MISTAKE(rope_no_divisor, ROPE(6, 1e4, ACR_ROPE_DEFAULT, 1, 1, 4, 1))
+MISTAKE(rope_theta, ROPE(4, 0.5, ACR_ROPE_DEFAULT, 1, 1, 4, 1))
+MISTAKE(rope_scaling, ROPE(4, 1e4, (acr_rope_scaling)3, 1, 1, 4, 1))
+MISTAKE(rope_factor, ROPE(4, 1e4, ACR_ROPE_LINEAR, 0, 1, 4, 1))
+MISTAKE(rope_llama3, ROPE(4, 1e4, ACR_ROPE_LLAMA3, 8, 4, 1, 8192))
+MISTAKE(rope_position, acr_rope(g, n.token, n.label, &(acr_rope_opts){sizeof(acr_rope_opts), 4, 1e4, ACR_ROPE_DEFAULT, 1, 1, 4, 1}))
+MISTAKE(attention_heads, ATTENTION(0, 1, 4, 0, 0, NULL))
+MISTAKE(attention_kv_heads, ATTENTION(4, 3, 1, 0, 0, NULL))
+MISTAKE(attention_dim, ATTENTION(1, 1, INT64_MAX, 0, 0, NULL))
+MISTAKE(attention_scale, ATTENTION(1, 1, 4, -1, 0, NULL))
+MISTAKE(attention_dropout, ATTENTION(1, 1, 4, 0, 1, "q"))
+MISTAKE(attention_no_name, ATTENTION(1, 1, 4, 0, 0.5f, NULL))
+MISTAKE(attention_q, ATTENTION(2, 2, 4, 0, 0, NULL))
+MISTAKE(attention_k, ATTENTION(2, 1, 2, 0, 0, NULL))
+MISTAKE(attention_no_v, ATTEND(n.token, n.token, ACR_NONE, 1, 1, 4, 0, 0, NULL))
+MISTAKE(attention_packed, ATTEND(n.token, ACR_NONE, ACR_NONE, 1, 1, 4, 0, 0, NULL))
+MISTAKE(attention_domain, ATTEND(n.token, n.x, n.x, 1, 1, 4, 0, 0, NULL))
+MISTAKE(attention_position, acr_attention(g, n.x, n.x, n.x, n.w, &(acr_attention_opts){sizeof(acr_attention_opts), 1, 1, 4, 0, 0, NULL}))
+
+static acr_node attention_counts(acr_graph *g)
+{
+    acr_domain d = acr_domain_create(g, "long", 1 << 18);
+    acr_node x = acr_input_in(g, d, "q", ACR_F32, (int)DIMS(1)), p = acr_input_in(g, d, "p", ACR_I32, (int)DIMS(1));
+    return acr_attention(g, x, x, x, p, &(acr_attention_opts){sizeof(acr_attention_opts), 1, 1, 1, 0, 0.5f, "drop"});
+}
+
 static acr_node long_name(acr_graph *g)
 {
     static char name[600];
@@ -164,6 +200,29 @@ static const mistake mistakes[] = {
     {ACR_E_ARGUMENT, "output: the name is NULL", no_output_name},
     {ACR_E_ARGUMENT, "domain: the name is NULL", no_domain_name},
     {ACR_E_ARGUMENT, "is longer than", long_name},
+    {ACR_E_ARGUMENT, "'q': std is -1", normal_std},
+    {ACR_E_ARGUMENT, "q: std is", linear_std},
+    {ACR_E_SHAPE, "silu_mul: rows of 4 and 1", silu_mul_width},
+    {ACR_E_SHAPE, "heads of 3 in rows of 4", rope_odd},
+    {ACR_E_SHAPE, "heads of 6 in rows of 4", rope_no_divisor},
+    {ACR_E_ARGUMENT, "theta is 0.5", rope_theta},
+    {ACR_E_ARGUMENT, "the scaling 3", rope_scaling},
+    {ACR_E_ARGUMENT, "the factor is 0", rope_factor},
+    {ACR_E_ARGUMENT, "they are 4, 1 and 8192", rope_llama3},
+    {ACR_E_SHAPE, "rope: the position must be an int32 input", rope_position},
+    {ACR_E_SHAPE, "attention: 0 heads", attention_heads},
+    {ACR_E_SHAPE, "4 heads, 3 key heads", attention_kv_heads},
+    {ACR_E_SHAPE, "each from 1 to", attention_dim},
+    {ACR_E_ARGUMENT, "the scale is -1", attention_scale},
+    {ACR_E_ARGUMENT, "q: dropout is 1", attention_dropout},
+    {ACR_E_ARGUMENT, "dropout needs a name", attention_no_name},
+    {ACR_E_SHAPE, "q has rows of 4 elements in domain 2; 8", attention_q},
+    {ACR_E_SHAPE, "k has rows of 4 elements in domain 2; 2", attention_k},
+    {ACR_E_ARGUMENT, "there is no node -1", attention_no_v},
+    {ACR_E_SHAPE, "q | k | v has rows of 4 elements in domain 2; 12", attention_packed},
+    {ACR_E_SHAPE, "k has rows of 4 elements in domain 1", attention_domain},
+    {ACR_E_SHAPE, "attention: the position must be an int32 input", attention_position},
+    {ACR_E_ARGUMENT, "counts past 2^34", attention_counts},
 };
 
 static acr_context *open_context(void)
@@ -185,7 +244,9 @@ static void poke(acr_graph *g)
                     acr_embedding_shared(g, n.label, n.table), acr_mse(g, n.x, n.y, ACR_NONE),
                     acr_cross_entropy(g, n.x, n.label, ACR_NONE, NULL), acr_domain_create(g, "zz", 3),
                     acr_relu(g, 999), acr_concat(g, 0, NULL), acr_dropout(g, n.x, 2, "zb"),
-                    acr_param(g, NULL, 9, NULL, 0, 0)};
+                    acr_param(g, NULL, 9, NULL, 0, 0), acr_param_normal(g, "zs", (int)DIMS(3), 1),
+                    acr_linear_with(g, n.x, 3, "zw", LINEAR(1, 1, 0.5f)), acr_silu_mul(g, n.x, n.y),
+                    ROPE(4, 1e4, ACR_ROPE_DEFAULT, 1, 1, 4, 1), ATTENTION(1, 1, 4, 0, 0, NULL)};
     for (size_t i = 0; i < sizeof r / sizeof *r; i++)
         assert_int_equal(r[i], ACR_NONE);
     acr_output(g, "zo", n.x);
@@ -276,6 +337,14 @@ static void dropout_as_param(acr_graph *g)
     acr_node x = acr_linear(g, zoo_in(g, "x", 4), 4, "fc");
     acr_output(g, "o", acr_dropout(g, x, 0.5f, "fc.weight"));
 }
+static void attention_as_param(acr_graph *g)
+{
+    acr_domain d = acr_domain_create(g, "token", 5);
+    acr_node x = acr_input_in(g, d, "t", ACR_F32, (int)DIMS(4)), p = acr_input_in(g, d, "id", ACR_I32, (int)DIMS(1));
+    acr_attention_opts o = {sizeof o, 1, 1, 4, 0, 0.5f, "fc.weight"};
+    x = acr_linear(g, x, 4, "fc");
+    acr_output(g, "o", acr_attention(g, x, x, x, p, &o));
+}
 static void nameless(acr_graph *g) { acr_output(g, "o", acr_dropout(g, zoo_in(g, "x", 4), 0.5f, "")); }
 static void nothing(acr_graph *g) { acr_relu(g, zoo_in(g, "x", 4)); }
 
@@ -286,6 +355,7 @@ static void names_and_ends(void **state)
     finish_says("'x' is used twice", same_input);
     finish_says("'o' is used twice", same_output);
     finish_says("'fc.weight' is used twice", dropout_as_param);
+    finish_says("'fc.weight' is used twice", attention_as_param);
     finish_says("an empty name", nameless);
     finish_says("neither a loss nor an output", nothing);
 }

@@ -1,5 +1,5 @@
-/* test_kernels.c: every kernel but the products (test_gemm.c), on every path this
- * processor runs, against the scalar path as bytes: rows 1, 2, 3, 7, 33, columns
+/* test_kernels.c: every kernel but the products (test_gemm.c) and attention
+ * (test_attention.c), on every path this processor runs, against the scalar path as bytes: rows 1, 2, 3, 7, 33, columns
  * 1 .. 70, leading dimensions beyond the columns, ordinary numbers and edges.
  * NaNs compare equal whatever their payload. Buffers are compared whole, so a
  * store past the columns shows.
@@ -120,6 +120,31 @@ static void run_softmax_back(const acr_kernels *k, const shape *s, const buffers
     k->softmax_back(s->rows, s->cols, b->x, s->ld, b->y, s->ld, b->o0, s->ld, s->variant & 1);
 }
 
+static void run_silu_mul(const acr_kernels *k, const shape *s, const buffers *b)
+{
+    k->silu_mul(s->rows, s->cols, b->x, s->ld, b->y, s->ld, b->o0, s->ld);
+}
+
+/* bits 1 and 2: both gradients, the gate's alone, the other alone */
+static void run_silu_mul_back(const acr_kernels *k, const shape *s, const buffers *b)
+{
+    bool add = s->variant & 1, other = s->variant / 2 == 2;
+    float *up = s->variant / 2 == 0 ? b->o2 : other ? b->o0 : NULL;
+    k->silu_mul_back(s->rows, s->cols, b->x, s->ld, b->y, s->ld, b->z, s->ld, other ? NULL : b->o0, s->ld, add, up,
+                     s->ld, add);
+}
+
+/* bit 1 back, bit 2 one head rather than many; an odd column is left out of the turn */
+static void run_rope(const acr_kernels *k, const shape *s, const buffers *b)
+{
+    int64_t pairs = s->cols / 2, dim = s->variant & 4 ? 2 * pairs : 2;
+    bool add = s->variant & 1;
+    if (pairs)
+        k->rope(s->variant & 2, s->rows, 2 * pairs / dim, dim, b->x, s->ld, b->index, b->z, b->o0, s->ld, add);
+    if (s->cols % 2)
+        k->copy(s->rows, 1, b->x + 2 * pairs, s->ld, b->o0 + 2 * pairs, s->ld, add);
+}
+
 /* variant: bit 0 no weights, bit 1 no dpred, then the kind; cross-entropy goes on
  * with bits for probabilities, smoothing and class weights */
 static void run_loss(const acr_kernels *k, const shape *s, const buffers *b)
@@ -198,6 +223,9 @@ static const kernel_case cases[] = {
     {"norm_back_param", run_norm_back_param, 4, .updates = true},
     {"softmax", run_softmax, 1, .by_row = true},
     {"softmax_back", run_softmax_back, 2, .adds = true, .by_row = true},
+    {"silu_mul", run_silu_mul, 1, .in_place = true, .by_row = true},
+    {"silu_mul_back", run_silu_mul_back, 6, .adds = true, .in_place = true},
+    {"rope", run_rope, 8, .adds = true, .in_place = true, .by_row = true},
     {"loss", run_loss, 48, .in_place = true, .by_row = true},
     {"column_sum", run_column_sum, 1, .updates = true},
     {"gather", run_gather, 1, .updates = false},

@@ -399,9 +399,46 @@ static void outputs_are_kept(void **state)
     zoo_stop(&r);
 }
 
+/* A caller that was compiled against an earlier header: what lies behind its shorter
+ * struct is not an option. */
+static void shorter_options(void **state)
+{
+    (void)state;
+    acr_context *ctx = NULL;
+    assert_int_equal(acr_context_create(&ctx, NULL), ACR_OK);
+    acr_graph_opts go = ACR_GRAPH_OPTS_INIT;
+    go.size = offsetof(acr_graph_opts, reference);
+    go.seed = 7;
+    go.reference = 1;
+    acr_graph *g = acr_graph_create(ctx, &go);
+    assert_non_null(g);
+    assert_int_equal(g->seed, 7);
+    assert_false(g->reference);
+    acr_node x = acr_input(g, "x", ACR_F32, 1, (int64_t[]){3});
+    acr_output(g, "y", acr_linear(g, x, 2, "a"));
+    ZOO_OK(ctx, acr_graph_finish(g));
+    acr_plan_opts po = plan_opts(4, 0, 0, ACR_SGD);
+    po.size = offsetof(acr_plan_opts, cache_rows);
+    po.cache_rows = -99;
+    acr_plan *p = plan_of(g, po);
+    assert_int_equal(p->opts.cache_rows, 0);
+    acr_trainer_opts to = ACR_TRAINER_OPTS_INIT;
+    to.size = offsetof(acr_trainer_opts, max_skipped);
+    to.learning_rate = 0.5;
+    to.max_skipped = 77;
+    acr_trainer *t = NULL;
+    ZOO_OK(ctx, acr_trainer_create(&t, p, &to));
+    assert_true(t->opts.learning_rate == 0.5 && t->opts.max_skipped == 10);
+    acr_trainer_destroy(t);
+    acr_plan_destroy(p);
+    acr_graph_destroy(g);
+    acr_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shorter_options),
         cmocka_unit_test(nothing_overlaps),
         cmocka_unit_test(grows_as_said),
         cmocka_unit_test(steps_and_names),

@@ -155,6 +155,33 @@ static void bad_labels_and_ids(void **state)
         }
 }
 
+/* A position looks back within its sample: further is told, and the window stays. */
+static void bad_positions(void **state)
+{
+    (void)state;
+    static const int32_t bad[] = {-1, 1, INT32_MIN, INT32_MAX, ZOO_SEQUENCE};
+    for (int graph = 8; graph < 10; graph++)
+        for (int k = 0; k < 5; k++) {
+            zoo_opts o = options();
+            zoo_run r = zoo_start(&zoo[graph], &o), clean = zoo_start(&zoo[graph], &o);
+            zoo_data d = zoo_make(r.g, SAMPLES, 5);
+            int32_t *at = (int32_t *)d.data[d.position] + d.offsets[2][7], good = *at; /* a sample's first row */
+            ZOO_OK(r.ctx, acr_window_open(r.t));
+            state_add(&r, &d, 0, 6, 0);
+            *at = bad[k];
+            acr_batch b = zoo_slice(&d, 6, 11);
+            REFUSED(r.ctx, acr_window_add(r.t, &b), ACR_E_DATA, graph == 8 && k != 1 ? "the id is" : "the position is");
+            *at = good;
+            state_add(&r, &d, 6, 11, 0);
+            ZOO_OK(r.ctx, acr_window_close(r.t, NULL));
+            state_window(&clean, &d, 0, WINDOW, 0);
+            assert_true(state_and_clock(&r) == state_and_clock(&clean));
+            zoo_free(&d);
+            zoo_stop(&r);
+            zoo_stop(&clean);
+        }
+}
+
 static void bad_offsets(void **state)
 {
     (void)state;
@@ -489,6 +516,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refused_calls_change_nothing),
         cmocka_unit_test(bad_labels_and_ids),
+        cmocka_unit_test(bad_positions),
         cmocka_unit_test(bad_offsets),
         cmocka_unit_test(frozen_parameters),
         cmocka_unit_test(frozen_gradient_is_the_same),

@@ -1,4 +1,5 @@
-/* elementwise.c: activations, copies, sums, products and dropout over vectors.
+/* elementwise.c: activations, copies, sums, products, rotary positions and dropout
+ * over vectors.
  *
  * Invariant: element (r, j) depends on the elements (r, j) of its operands and
  * on nothing beside it, so rows may be joined where nothing lies between them.
@@ -112,6 +113,60 @@ void ACR_CPU(mul)(int64_t rows, int64_t cols, const void *a, int64_t lda, const 
             float *to = (float *)y + r * ldy + j;
             vf u = v_get((const float *)a + r * lda + j, n), v = v_get((const float *)b + r * ldb + j, n);
             v_put(to, add ? v_fma(u, v, v_get(to, n)) : v_mul(u, v), n);
+        }
+}
+
+void ACR_CPU(silu_mul)(int64_t rows, int64_t cols, const void *gate, int64_t ldg, const void *up, int64_t ldu, void *y,
+                       int64_t ldy)
+{
+    shape s = joined(rows, cols, ldg, ldu, ldy);
+    for (int64_t r = 0; r < s.rows; r++)
+        for (int64_t j = 0; j < s.cols; j += VL) {
+            int64_t n = s.cols - j;
+            vf g = v_get((const float *)gate + r * ldg + j, n), u = v_get((const float *)up + r * ldu + j, n);
+            v_put((float *)y + r * ldy + j, v_mul(v_unary(ACR_SILU, g, g), u), n);
+        }
+}
+
+void ACR_CPU(silu_mul_back)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *gate, int64_t ldg,
+                            const void *up, int64_t ldu, void *dgate, int64_t lddg, bool add_gate, void *dup,
+                            int64_t lddu, bool add_up)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < cols; j += VL) {
+            int64_t n = cols - j;
+            vf d = v_get((const float *)dy + r * lddy + j, n), g = v_get((const float *)gate + r * ldg + j, n);
+            vf u = v_get((const float *)up + r * ldu + j, n);
+            if (dgate) {
+                float *to = (float *)dgate + r * lddg + j;
+                vf x = v_unary_back(ACR_SILU, g, v_mul(d, u), g);
+                v_put(to, add_gate ? v_add(v_get(to, n), x) : x, n);
+            }
+            if (dup) {
+                float *to = (float *)dup + r * lddu + j;
+                vf x = v_mul(d, v_unary(ACR_SILU, g, g));
+                v_put(to, add_up ? v_add(v_get(to, n), x) : x, n);
+            }
+        }
+}
+
+void ACR_CPU(rope)(bool reverse, int64_t rows, int64_t heads, int64_t dim, const void *vx, int64_t ldx,
+                   const int32_t *position, const void *table, void *vy, int64_t ldy, bool add)
+{
+    int64_t half = dim / 2;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t h = 0; h < heads; h++) {
+            const float *cosine = (const float *)table + position[r] * dim, *x = (const float *)vx + r * ldx + h * dim;
+            float *y = (float *)vy + r * ldy + h * dim;
+            for (int64_t i = 0; i < half; i += VL) {
+                int64_t n = half - i;
+                vf a = v_get(x + i, n), b = v_get(x + half + i, n);
+                vf c = v_get(cosine + i, n), s = v_get(cosine + half + i, n);
+                s = reverse ? v_neg(s) : s;
+                vf first = v_fma(a, c, v_neg(v_mul(b, s))), second = v_fma(b, c, v_mul(a, s));
+                v_put(y + i, add ? v_add(v_get(y + i, n), first) : first, n);
+                v_put(y + half + i, add ? v_add(v_get(y + half + i, n), second) : second, n);
+            }
         }
 }
 

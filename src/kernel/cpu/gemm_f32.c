@@ -25,8 +25,9 @@ _Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (DEPTH * AS + BLOC
 
 enum {
     TILE = 8192,      /* floats of A that a row tile may keep in L1 */
-    STREAM = 1 << 18, /* floats of a packed B to stream past the row tiles */
     SAME_SETS = 1024, /* floats apart, lines fall on the same sets of L1 */
+    FEW_SETS = 256,   /* floats apart, a run of lines falls on four sets: a deep B would not stay in L2 either */
+    SHALLOW = 256,    /* depth of a block of B that is packed */
     NARROW = 4 * NR,  /* columns to transpose at a time for a single row tile */
 };
 
@@ -120,9 +121,9 @@ static struct cut cut_of(const acr_gemm *g)
 {
     struct cut cut = {.tiles = parts_of(g->m, MR), .depth = DEPTH};
     bool one = cut.tiles == 1;
-    cut.lies = g->packed != NULL || (g->b_col == 1 && (one || g->b_row % SAME_SETS != 0));
+    cut.lies = g->packed != NULL || (g->b_col == 1 && (one || g->b_row % FEW_SETS != 0));
     if (!cut.lies)
-        cut.depth = DEPTH / 2;
+        cut.depth = SHALLOW;
     else if (one && g->a_col == 1 && g->k > DEPTH)
         cut.depth = acr__max(TILE / g->m, DEPTH);
     if (one) {

@@ -9,16 +9,25 @@
 
 #include <stdint.h>
 
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
 /* V: lanes. NV: vectors in a panel of B. MR: most rows of a tile. AS: floats from
  * one depth to the next in a packed tile of A (MR rounded up to whole vectors).
  * DEPTH: depth of a block, so that a row tile of A stays in L1 while B streams by.
- * BLOCK: floats of a block of B packed into scratch, for L2.
+ * BLOCK: floats of a block of B packed into scratch, for L2. STREAM: floats of a
+ * block of B streamed from where it lies, for L2 or, where that is small, for L3:
+ * each block packs A again.
  * ROWS_ALL: the tiles of one panel; ROWS_TWO, TWO_MAX: of two panels at once, for
  * few rows. WIDTHS: vectors of a panel's tail. */
 #if defined(ACR_ISA_AVX512)
 
 #include <immintrin.h>
-enum { V = 16, NV = 2, MR = 14, AS = 16, DEPTH = 512, BLOCK = 114688, TWO_MAX = 7 };
+enum { V = 16, NV = 2, MR = 14, AS = 16, DEPTH = 512, BLOCK = 114688, STREAM = 1 << 18, TWO_MAX = 7 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #define ROWS_TWO(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define WIDTHS(X) X(1) X(2)
@@ -68,7 +77,7 @@ static inline void v_transpose(vec r[V])
 #elif defined(ACR_ISA_AVX2)
 
 #include "kernel/cpu/part_avx2.h"
-enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3 };
+enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 1024, BLOCK = 114688, STREAM = 1 << 19, TWO_MAX = 3 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
 #define WIDTHS(X) X(1) X(2)
@@ -117,7 +126,7 @@ static inline void v_transpose(vec r[V])
 #elif defined(ACR_ISA_NEON)
 
 #include <arm_neon.h>
-enum { V = 4, NV = 4, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, TWO_MAX = 3 };
+enum { V = 4, NV = 4, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, STREAM = 1 << 18, TWO_MAX = 3 };
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
 #define WIDTHS(X) X(1) X(2) X(3) X(4)

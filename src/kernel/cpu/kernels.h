@@ -19,6 +19,19 @@ void ACR_CPU(add_row)(int64_t rows, int64_t cols, const void *x, int64_t ldx, co
 void ACR_CPU(dropout)(int64_t cols, const void *x, void *y, bool add, uint32_t threshold, float scale, uint64_t seed,
                       uint32_t window, uint32_t op, uint32_t place, int64_t element0);
 
+void ACR_CPU(silu_mul)(int64_t rows, int64_t cols, const void *gate, int64_t ldg, const void *up, int64_t ldu, void *y,
+                       int64_t ldy);
+void ACR_CPU(silu_mul_back)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, const void *gate, int64_t ldg,
+                            const void *up, int64_t ldu, void *dgate, int64_t lddg, bool add_gate, void *dup,
+                            int64_t lddu, bool add_up);
+void ACR_CPU(rope)(bool back, int64_t rows, int64_t heads, int64_t dim, const void *x, int64_t ldx,
+                   const int32_t *position, const void *table, void *y, int64_t ldy, bool add);
+
+/* attention.c */
+void ACR_CPU(attention)(const acr_attention_args *a);
+void ACR_CPU(attention_back)(const acr_attention_args *a);
+size_t ACR_CPU(attention_scratch)(int64_t keys, int64_t dim, bool back);
+
 /* rows.c */
 void ACR_CPU(norm)(bool rms, int64_t rows, int64_t cols, const void *x, int64_t ldx, const void *gamma,
                    const void *beta, float eps, void *y, int64_t ldy, void *stats);
