@@ -68,7 +68,7 @@ static acr_status write_resolved(acr__setup *s, acr__run_folder *folder)
 {
     char path[4400];
     snprintf(path, sizeof path, "%s/resolved.yaml", folder->path);
-    acr_status status = acr__config_write_resolved(s->cfg, path);
+    acr_status status = acr__config_write_resolved(s->cfg, folder->history, path);
     return status == ACR_OK ? status : acr__fail(folder->ctx, status, "%s", acr_error(s->cfg->ctx));
 }
 

@@ -1,5 +1,5 @@
 /* train_finish.c: what a finished run leaves: the model, how to use it, the
- * record. Each file appears whole; run.json, which says that the run is
+ * receipt. Each file appears whole; receipt.json, which says that the run is
  * finished, is the last one that matters. */
 #include "cli/memory.h"
 #include "cli/train_run.h"
@@ -7,6 +7,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
+
+/* Larger data sets are not read once more for their hash. */
+static const int64_t HASHED_BYTES = INT64_C(1) << 30;
 
 typedef struct result {
     char hash[ACR_HASH_TEXT];
@@ -142,6 +146,88 @@ static acr_status make_record(acr__train_run *r, const result *out, char **recor
     return fclose(f) == 0 ? ACR_OK : no_memory(r);
 }
 
+/* ---- the receipt: what would give these weights again ---- */
+static acr_status tell_data(acr__json *j, const char *name, const acr__dataset *set)
+{
+    acr__data_print print;
+    for (int k = 0; set && k < ACR_DATA_COLUMNS; k++) {
+        TRY(acr__dataset_print(set, k, HASHED_BYTES, &print));
+        if (!print.what)
+            continue;
+        acr__json_object(j, NULL);
+        acr__json_text(j, "set", name);
+        acr__json_text(j, "column", print.what);
+        acr__json_text(j, "file", print.place);
+        acr__json_i64(j, "bytes", print.bytes);
+        acr__json_text(j, "xxh3_128", *print.hash ? print.hash : NULL);
+        acr__json_end(j);
+    }
+    return ACR_OK;
+}
+
+static void tell_machine(acr__json *j, const result *out)
+{
+    char text[256];
+    struct utsname system;
+    acr__json_object(j, "machine");
+    acr__processor_name(text, sizeof text);
+    acr__json_text(j, "processor", text);
+    if (uname(&system) == 0) {
+        snprintf(text, sizeof text, "%.60s %.60s %.60s", system.sysname, system.release, system.machine);
+        acr__json_text(j, "system", text);
+    }
+    acr__json_text(j, "isa", out->isa);
+    acr__json_i64(j, "threads", out->threads);
+    acr__json_end(j);
+}
+
+static void tell_memory(acr__json *j, const acr__setup *s)
+{
+    acr__json_object(j, "memory");
+    for (int k = 0; k < ACR_KIND_COUNT; k++) {
+        int64_t bytes = (int64_t)acr_plan_kind_bytes(s->plan, (acr_kind)k);
+        if (bytes)
+            acr__json_i64(j, acr_kind_name((acr_kind)k), bytes);
+    }
+    acr__json_i64(j, "program", s->program_bytes);
+    if (acr__memory_choosing(s) > 0)
+        acr__json_i64(j, "choosing the plan", acr__memory_choosing(s));
+    acr__json_end(j);
+}
+
+static acr_status write_receipt(acr__train_run *r, const result *out, const char *record)
+{
+    char path[4400], *text = NULL;
+    size_t bytes = 0;
+    FILE *f = open_memstream(&text, &bytes);
+    if (!f)
+        return no_memory(r);
+    acr__json j = {.f = f};
+    acr__json_object(&j, NULL);
+    acr__json_text(&j, "accrue", acr_version());
+    acr__json_i64(&j, "numerics", acr_numerics());
+    acr__json_text(&j, "recipe_hash", r->folder->recipe_hash);
+    acr__json_text(&j, "weights_hash", out->hash);
+    acr__json_array(&j, "data");
+    acr_status status = tell_data(&j, "train", r->s->train_set);
+    if (status == ACR_OK)
+        status = tell_data(&j, "eval", r->s->eval_set);
+    acr__json_end(&j);
+    tell_machine(&j, out);
+    tell_memory(&j, r->s);
+    acr__json_text(&j, "config", r->folder->config);
+    if (*r->folder->history)
+        acr__json_text(&j, "history", r->folder->history);
+    fprintf(f, ", \"record\": %s", record);
+    acr__json_end(&j);
+    bool whole = fclose(f) == 0;
+    snprintf(path, sizeof path, "%s/receipt.json", r->folder->path);
+    if (status == ACR_OK)
+        status = whole ? acr__file_put(r->s->ctx, path, text, bytes) : no_memory(r);
+    free(text);
+    return status;
+}
+
 acr_status acr__train_run_finish(acr__train_run *r, char **record)
 {
     result out = {.threads = acr_context_threads(r->s->ctx)};
@@ -152,7 +238,7 @@ acr_status acr__train_run_finish(acr__train_run *r, char **record)
     acr_trainer_destroy(r->s->trainer); /* its memory is the report's now */
     r->s->trainer = NULL;
     TRY(make_record(r, &out, record));
-    TRY(acr__run_record_write(r->folder, *record));
+    TRY(write_receipt(r, &out, *record));
     TRY(acr__report_write(r->s->ctx, r->folder->path));
     return ACR_OK;
 }

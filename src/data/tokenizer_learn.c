@@ -411,8 +411,8 @@ static json_t *base_json(acr__split_kind split)
     json_t *model = json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:[]}", "type", "BPE", "dropout",
                               "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
                               "byte_fallback", 0, "ignore_merges", 0, "vocab", base_vocabulary(), "merges");
-    json_t *end = json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", 0, "content", "<|endoftext|>", "single_word", 0,
-                            "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1);
+    json_t *end = json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", 0, "content", "<|endoftext|>", "single_word",
+                            0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1);
     json_t *normalizer = split == ACR_SPLIT_QWEN2 ? json_pack("{s:s}", "type", "NFC") : json_null();
     return json_pack("{s:s, s:n, s:n, s:[o], s:o, s:o, s:n, s:o, s:o}", "version", "1.0", "truncation", "padding",
                      "added_tokens", end, "normalizer", normalizer, "pre_tokenizer", pre_tokenizer(split),

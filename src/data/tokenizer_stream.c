@@ -24,10 +24,7 @@ static bool is_solid(const char *text, size_t n, size_t at)
            text[at] != '/'; /* which some patterns take with a newline before it */
 }
 
-static bool is_plain(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+static bool is_plain(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
 size_t acr__tokenizer_cut(const acr__tokenizer *t, const char *text, size_t n, size_t from)
 {
@@ -41,7 +38,8 @@ size_t acr__tokenizer_cut(const acr__tokenizer *t, const char *text, size_t n, s
     return 0;
 }
 
-acr_status acr__document_begin(acr__document *d, const acr__tokenizer *t, const char *where, bool special, acr__ids *out)
+acr_status acr__document_begin(acr__document *d, const acr__tokenizer *t, const char *where, bool special,
+                               acr__ids *out)
 {
     *d = (acr__document){.t = t, .where = where, .special = special, .line = 1, .column = 1};
     return special ? acr__ids_add(t->ctx, out, t->before.id, t->before.count) : ACR_OK;
@@ -50,7 +48,8 @@ acr_status acr__document_begin(acr__document *d, const acr__tokenizer *t, const 
 /* The place of a byte behind what is held's first `n`. */
 static void advance(acr__document *d, const char *text, size_t n)
 {
-    for (const char *end = text + n, *newline; (newline = memchr(text, '\n', (size_t)(end - text))); text = newline + 1) {
+    for (const char *end = text + n, *newline; (newline = memchr(text, '\n', (size_t)(end - text)));
+         text = newline + 1) {
         d->line++;
         d->column = 1;
         n = (size_t)(end - newline - 1);
@@ -101,9 +100,10 @@ acr_status acr__document_add(acr__document *d, const char *text, size_t bytes, a
         d->searched = d->whole - 2;
         if (cut)
             TRY(take_held(d, cut, out));
-        FAIL_IF(d->held.count > ACR_STRETCH_BYTES, d->t->ctx, ACR_E_DATA,
-                "%s:%lld:%lld: from here on there is no place to cut the text in %d MiB; break it into lines or documents",
-                d->where, (long long)d->line, (long long)d->column, ACR_STRETCH_BYTES >> 20);
+        FAIL_IF(
+            d->held.count > ACR_STRETCH_BYTES, d->t->ctx, ACR_E_DATA,
+            "%s:%lld:%lld: from here on there is no place to cut the text in %d MiB; break it into lines or documents",
+            d->where, (long long)d->line, (long long)d->column, ACR_STRETCH_BYTES >> 20);
     }
     return ACR_OK;
 }

@@ -51,7 +51,8 @@ static acr__tokenizer *learned(int64_t vocab, acr__split_kind split, texts t)
 #define TEXTS(list) ((texts){list, sizeof(list) / sizeof *(list), 0, 0, 0, ACR_OK})
 static const char *const some[] = {
     "the cat sat on the mat, the cat sat; aaaa aaaaa aaaaaaa abababab 12 123 1234 12345\n\n\n  the end",
-    "mississippi mississippi miss is sip \xc3\xa9t\xc3\xa9 \xc3\xa9t\xc3\xa9s \xe4\xb8\xad\xe6\x96\x87 \xe4\xb8\xad\xe6\x96\x87",
+    "mississippi mississippi miss is sip \xc3\xa9t\xc3\xa9 \xc3\xa9t\xc3\xa9s \xe4\xb8\xad\xe6\x96\x87 "
+    "\xe4\xb8\xad\xe6\x96\x87",
     "<|endoftext|>the<|endoftext|>endoftext endoftext", "", "it's its it'll they'll   \t x"};
 
 /* ---- the rule, without any cleverness -------------------------------------------------------- */
