@@ -395,7 +395,8 @@ acr_status acr__fitter_choose(acr__fitter *f, int64_t limit, acr__fit *out)
 
 static void tell_why(acr__setup *s, const acr__fitter *f, const acr__fit *fit)
 {
-    const char *packed = fit->opts.pack ? "" : ", weights not packed to save memory";
+    bool spared = !fit->opts.pack && (!s->language || packs(f));
+    const char *packed = spared ? ", weights not packed to save memory" : "";
     char again[48] = "";
     if (fit->opts.recompute)
         snprintf(again, sizeof again, ", %d of %d blocks computed twice", fit->opts.recompute, acr_block_count(s->graph));
