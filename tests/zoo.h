@@ -357,8 +357,9 @@ typedef struct zoo_opts {
     uint64_t seed;
     acr_plan_opts plan;
     acr_trainer_opts trainer;
+    int products; /* ACR_BF16 */
 } zoo_opts;
-#define ZOO_OPTS_INIT {1, NULL, 0, 1, ACR_PLAN_OPTS_INIT, ACR_TRAINER_OPTS_INIT}
+#define ZOO_OPTS_INIT {1, NULL, 0, 1, ACR_PLAN_OPTS_INIT, ACR_TRAINER_OPTS_INIT, 0}
 
 static inline zoo_run zoo_start(const zoo_case *c, const zoo_opts *o)
 {
@@ -372,6 +373,7 @@ static inline zoo_run zoo_start(const zoo_case *c, const zoo_opts *o)
     acr_graph_opts go = ACR_GRAPH_OPTS_INIT;
     go.seed = o->seed;
     go.reference = o->reference;
+    go.products = o->products;
     r.g = acr_graph_create(r.ctx, &go);
     c->build(r.g);
     ZOO_OK(r.ctx, acr_graph_finish(r.g));

@@ -116,14 +116,18 @@ typedef int32_t acr_domain;
 #define ACR_ONCE 0   /* domain: one row in all (parameters) */
 #define ACR_SAMPLE 1 /* domain: one row a sample */
 
-typedef enum acr_dtype { ACR_F32 = 1, ACR_I32 = 2 } acr_dtype;
+typedef enum acr_dtype { ACR_F32 = 1, ACR_I32 = 2, ACR_BF16 = 3 /* of products alone */ } acr_dtype;
 
 typedef struct acr_graph_opts {
     size_t size;
     uint64_t seed; /* initial weights and dropout */
     int reference; /* 1: compute in double precision with the plain-C kernels */
+    /* Of linear layers and heads: 0 or ACR_F32, or ACR_BF16: operands are rounded to
+     * bf16, sums stay fp32 (docs/numerics.md, rule 2). Other bits: part of the model.
+     * The reference rounds nothing. */
+    int products;
 } acr_graph_opts;
-#define ACR_GRAPH_OPTS_INIT {sizeof(acr_graph_opts), 0, 0}
+#define ACR_GRAPH_OPTS_INIT {sizeof(acr_graph_opts), 0, 0, 0}
 
 /* NULL only when memory is short. opts may be NULL. */
 ACR_API acr_graph *acr_graph_create(acr_context *ctx, const acr_graph_opts *opts);

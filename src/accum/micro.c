@@ -186,6 +186,16 @@ static void upload(acr_trainer *t, enum acr__mode mode)
     }
 }
 
+/* Immediate: the micro-batch's rows are all the staged ones, and all due. */
+static void due_at_once(acr_trainer *t)
+{
+    for (int d = 1; d < t->g->domain_count; d++) {
+        t->run.stage_rows[d] = t->run.due_rows[d] = t->run.rows[d];
+        if (d > ACR_SAMPLE && t->g->bf16)
+            t->run.cuts[d] = (acr__cuts){t->run.offsets[d] + 1, t->run.samples, 0};
+    }
+}
+
 /* What one member does once all rows are there. */
 static acr_status accept(job *j, int members)
 {
@@ -199,8 +209,8 @@ static acr_status accept(job *j, int members)
         acr__compact_assign(t);
     }
     upload(t, j->mode);
-    for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
-        t->run.stage_rows[d] = t->run.rows[d];
+    if (!t->plan->staged)
+        due_at_once(t);
     return ACR_OK;
 }
 
@@ -332,15 +342,45 @@ static void flush_member(void *arg, int index, int count)
         run_step(t, &t->run, &t->plan->steps[i], index, count);
 }
 
-void acr__stage_flush(acr_trainer *t)
+/* Where the last block of rows [first, first + rows) of the window begins, of which
+ * the last sample has the last `length`. */
+static int64_t last_block(int64_t first, int64_t rows, int64_t length)
 {
-    int64_t rows = t->run.stage_rows[ACR_SAMPLE];
-    if (!t->plan->staged || rows == 0)
+    return first + rows - length + (length - 1) / ACR_BLOCK * ACR_BLOCK;
+}
+
+/* Rows that were not due move to the front of the stage. */
+static void keep_rest(acr_trainer *t, acr_domain d, int64_t due, int64_t rest)
+{
+    for (int i = 0; i < t->plan->buffer_count && rest > 0 && due > 0; i++) {
+        const acr__buffer *b = &t->plan->buffers[i];
+        char *p = t->arena + b->offset;
+        if (b->staged && b->domain == d)
+            t->run.k->copy(rest, b->ld, p + due * b->ld * (int64_t)t->run.es, b->ld, p, b->ld, false);
+    }
+}
+
+void acr__stage_flush(acr_trainer *t, bool closes)
+{
+    acr__run *run = &t->run;
+    int64_t rows = run->stage_rows[ACR_SAMPLE];
+    for (int d = 1; d < t->g->domain_count; d++)
+        run->due_rows[d] = run->stage_rows[d];
+    if (t->plan->blocks && !closes)
+        run->due_rows[ACR_SAMPLE] = rows / ACR_BLOCK * ACR_BLOCK;
+    if (!t->plan->staged || (rows == run->summed_rows[ACR_SAMPLE] && run->due_rows[ACR_SAMPLE] == 0))
         return;
     acr__team_run(t, t->work / 3 * rows, flush_member, t);
     for (int d = 1; d < t->g->domain_count; d++) {
-        t->run.stage_first[d] += t->run.stage_rows[d];
-        t->run.stage_rows[d] = 0;
+        int64_t due = run->due_rows[d], rest = run->stage_rows[d] - due;
+        keep_rest(t, d, due, rest);
+        if (d == ACR_SAMPLE && due > 0)
+            run->last_block[d] = last_block(run->stage_first[d], due, due);
+        else if (due > 0)
+            run->last_block[d] = run->added_block[d];
+        run->stage_first[d] += due;
+        run->stage_rows[d] = run->summed_rows[d] = rest;
+        run->cuts[d].count = 0;
     }
 }
 
@@ -348,9 +388,23 @@ void acr__stage_reserve(acr_trainer *t, int64_t n)
 {
     for (int d = 1; d < t->g->domain_count; d++)
         if (t->run.stage_rows[d] + acr__plan_rows(t->plan, d, n) > acr__plan_rows(t->plan, d, t->plan->stage_samples)) {
-            acr__stage_flush(t);
+            acr__stage_flush(t, false);
             return;
         }
+}
+
+/* Where n samples of several rows end in the stage, and the window's last block of them. */
+static void note_samples(acr_trainer *t, acr_domain d, int64_t n)
+{
+    acr__run *run = &t->run;
+    const int32_t *offsets = run->offsets[d];
+    run->added_block[d] = last_block(t->window_rows[d], run->rows[d], offsets[n] - offsets[n - 1]);
+    if (!t->plan->staged)
+        return;
+    int32_t *ends = t->staged_ends + (d - 2) * t->plan->stage_samples;
+    for (int64_t i = 0; i < n; i++)
+        ends[run->cuts[d].count + i] = (int32_t)run->stage_rows[d] + offsets[i + 1];
+    run->cuts[d] = (acr__cuts){ends, run->cuts[d].count + n, 0};
 }
 
 /* A training micro-batch that ran: its rows now belong to the window. */
@@ -358,10 +412,13 @@ static void advance(acr_trainer *t, int64_t n)
 {
     for (int d = 1; d < t->g->domain_count; d++) {
         int64_t rows = t->run.rows[d];
+        if (d > ACR_SAMPLE && t->g->bf16)
+            note_samples(t, d, n);
         t->window_rows[d] += rows;
         if (t->plan->staged) {
             t->run.stage_rows[d] += rows;
         } else {
+            t->run.last_block[d] = t->run.added_block[d];
             t->run.stage_first[d] += rows;
             t->run.stage_rows[d] = 0;
         }
@@ -378,7 +435,7 @@ acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source 
     if (!t->packed_valid)
         acr__repack(t);
     if (mode == ACR_EVALUATE || mode == ACR_PREDICT)
-        acr__stage_flush(t);
+        acr__stage_flush(t, false);
     t->run.training = mode == ACR_TRAIN || mode == ACR_FORWARD_ONLY;
     t->run.decoding = false;
     t->run.window = (uint32_t)t->clock.windows;
@@ -405,8 +462,8 @@ acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source 
 void acr__micro_backward(acr_trainer *t)
 {
     job j = {.t = t, .mode = ACR_TRAIN, .from = t->plan->forward_count, .to = t->plan->step_count};
-    for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
-        t->run.stage_rows[d] = t->run.rows[d];
+    if (!t->plan->staged)
+        due_at_once(t);
     acr__team_run(t, t->work * t->run.samples, member, &j);
     advance(t, t->run.samples);
 }

@@ -91,6 +91,8 @@ static acr__use_sum sum_of(const acr_trainer *t, acr__use use)
 {
     const acr__exec *e = &t->execs[use.node];
     acr__use_sum s = {.acc = e->acc[use.slot], .acc2 = e->acc2[use.slot], .domain = e->domain};
+    if (t->g->bf16 && acr__is_product(e->node) && use.slot == 1)
+        s.blocks = e;
     for (int i = 0; i < t->compact_count; i++)
         if (t->compacts[i].node == use.node)
             s.compact = &t->compacts[i];
@@ -233,9 +235,12 @@ static ACR_APART acr_status fill(acr_trainer *t)
     t->for_output = acr__alloc(t->ctx, (size_t)g->node_count + 1);
     t->decoded = acr__alloc(t->ctx, (size_t)g->node_count + 1);
     t->offset_memory = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ((size_t)p->opts.micro_batch + 1) * sizeof(int32_t));
+    size_t ends = g->bf16 && p->staged && g->domain_count > 2 ? (size_t)p->stage_samples : 0;
+    t->staged_ends = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ends * sizeof(int32_t));
     t->memory = acr__alloc(t->ctx, p->arena_bytes + 64);
     t->host = acr__alloc(t->ctx, p->bytes - p->arena_bytes + 1);
-    if (!t->execs || !t->tickets || !t->for_output || !t->decoded || !t->offset_memory || !t->memory || !t->host)
+    if (!t->execs || !t->tickets || !t->for_output || !t->decoded || !t->offset_memory || !t->staged_ends || !t->memory ||
+        !t->host)
         return ACR_E_NO_MEMORY;
     t->arena = (char *)t->memory + (64 - (uintptr_t)t->memory % 64) % 64;
     advise_huge(t, p->arena_bytes);
@@ -248,6 +253,7 @@ static ACR_APART acr_status fill(acr_trainer *t)
     int64_t rows = (int64_t)(p->buffers[p->loss_rows].bytes / (3 * sizeof(double)));
     double *sums = memory_of(t, p->loss_rows);
     t->run = (acr__run){.k = g->reference ? &acr__kernels_ref64 : t->ctx->kernels, .es = g->es, .seed = g->seed,
+                        .bf16 = g->bf16,
                         .weight_scale = 1, .loss = {sums, sums + rows, sums + 2 * rows},
                         .scratch = memory_of(t, p->scratch), .scratch_bytes = (size_t)p->buffers[p->scratch].ld};
     constants(t);
@@ -296,6 +302,7 @@ void acr_trainer_destroy(acr_trainer *t)
     acr__free(t->ctx, t->uses);
     acr__free(t->ctx, t->compacts);
     acr__free(t->ctx, t->offset_memory);
+    acr__free(t->ctx, t->staged_ends);
     acr__free(t->ctx, t);
 }
 
@@ -354,7 +361,7 @@ static ACR_APART acr_status read_gradient(acr_trainer *t, int param, int64_t fir
     FAIL_IF(!t->open, t->ctx, ACR_E_STATE, "acr_gradient_read: no window is open");
     /* the stage holds rows whose gradients are not there yet, and may not move under them */
     FAIL_IF(t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward is due after acr_window_forward");
-    acr__stage_flush(t);
+    acr__stage_flush(t, false);
     for (int i = 0; i < t->trained_count; i++)
         if (t->trained[i].param == param) {
             for (int64_t j = 0; j < n; j++)

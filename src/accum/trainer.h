@@ -31,6 +31,7 @@ typedef struct acr__compact {
 typedef struct acr__use_sum {
     char *acc, *acc2; /* acc2: NULL unless planned */
     acr_domain domain; /* whose rows the chain runs over */
+    const acr__exec *blocks; /* of a weight in bf16, whose chain is over blocks; else NULL */
     const acr__compact *compact; /* NULL: acc has all of the parameter's elements */
 } acr__use_sum;
 
@@ -87,6 +88,7 @@ struct acr_trainer {
     int64_t slot_bytes[ACR_MAX_INPUTS];
     int32_t *slot_offsets[ACR_MAX_DOMAINS];
     int32_t *offset_memory; /* ragged domains x (micro_batch + 1) */
+    int32_t *staged_ends;   /* bf16: ragged domains x stage_samples: where the staged samples end */
     acr_status fetched[ACR_MAX_FETCHERS]; /* by member */
 };
 
@@ -113,8 +115,9 @@ void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to,
 void acr__micro_backward(acr_trainer *t);
 /* Room for n more samples in the stage; takes the due weight gradients if not. */
 void acr__stage_reserve(acr_trainer *t, int64_t n);
-/* Takes the weight gradients of all staged rows. Does not change any bit. */
-void acr__stage_flush(acr_trainer *t);
+/* Takes the gradients of staged rows. Does not change any bit: in bf16 a weight's
+ * takes whole blocks, the last one only when the window closes. */
+void acr__stage_flush(acr_trainer *t, bool closes);
 /* Runs fn over the team if `work` multiply-adds pay for it, else alone. */
 void acr__team_run(acr_trainer *t, int64_t work, void (*fn)(void *arg, int index, int count), void *arg);
 /* A source over a batch in memory. batch->size etc. are checked by the caller. */

@@ -18,6 +18,11 @@ acr_status acr_window_open(acr_trainer *t)
     memset(t->window_rows, 0, sizeof t->window_rows);
     memset(t->run.stage_rows, 0, sizeof t->run.stage_rows);
     memset(t->run.stage_first, 0, sizeof t->run.stage_first);
+    memset(t->run.summed_rows, 0, sizeof t->run.summed_rows);
+    for (int d = 0; d < ACR_MAX_DOMAINS; d++) {
+        t->run.last_block[d] = t->run.added_block[d] = -1;
+        t->run.cuts[d].count = 0;
+    }
     acr__compact_clear(t);
     acr__sum_clear(&t->loss);
     acr__sum_clear(&t->weight);
@@ -124,7 +129,7 @@ static void tick(acr_trainer *t, const acr_report *r)
 static ACR_APART acr_status close_window(acr_trainer *t, acr_report *report)
 {
     TRY(check_rows(t, 0));
-    acr__stage_flush(t);
+    acr__stage_flush(t, true);
     double W = acr__sum_value(&t->weight);
     acr_report r = {.size = sizeof r, .window = t->clock.windows, .weight = W, .samples = t->samples,
                     .micro_batches = t->micro_batches, .clip = 1};

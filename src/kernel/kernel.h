@@ -55,7 +55,7 @@ typedef struct acr_gemm {
 
     /* gemm_bf16 alone */
     bool a_bf16, b_bf16;  /* the operand holds what round_bf16 wrote, not reals */
-    const int32_t *cuts;  /* ascending; depth p is place cut_first + p among them; NULL where packed */
+    const int32_t *cuts;  /* in the host's memory, ascending; depth p is place cut_first + p. NULL where packed */
     int64_t cut_count, cut_first;
 } acr_gemm;
 

@@ -8,6 +8,10 @@
  * rows of X and dY are staged and the products run once over many micro-batches:
  * the same chain in the same order, so the mode never shows in the bits.
  *
+ * In bf16 a weight gradient over samples of one row takes blocks of 32 rows of the
+ * window, however those came into it, so such a plan is always staged and its stage
+ * has room for a micro-batch behind 31 rows that make no block yet.
+ *
  * The order of steps and what lives when is steps.c's, offsets are place.c's. */
 #include "plan/plan.h"
 #include "base/context.h"
@@ -111,6 +115,7 @@ static acr_status add_rows(acr_plan *p, int *out, acr_node i, bool staged, acr_k
     TRY(add(p, out, staged ? ACR_KIND_STAGING : kind, rows, cols, element, "%s %d%s", label(n), (int)i, what));
     acr__buffer *b = &p->buffers[*out];
     b->staged = staged;
+    b->domain = n->domain;
     if (!staged)
         acr__plan_untouched(b);
     return ACR_OK;
@@ -160,6 +165,7 @@ static acr_status add_head(acr_plan *p, acr_node i)
             (int)i));
     acr__buffer *b = &p->buffers[*out];
     b->staged = p->head_staged;
+    b->domain = n->domain;
     if (!b->staged)
         acr__plan_untouched(b);
     return ACR_OK;
@@ -171,9 +177,15 @@ static acr_status add_packed(acr_plan *p, acr_node i, const acr_kernels *k)
     const acr__node *n = &g->nodes[i];
     acr__place *place = &p->places[i];
     const char *name = label(&g->nodes[n->in[1]]);
+    bool back = acr__plan_passes(p, n, 0);
     int64_t in = g->nodes[n->in[0]].cols, out = g->nodes[n->in[1]].cols / in;
+    if (g->bf16) {
+        TRY(add(p, &place->packed, ACR_KIND_PACKED, 1, (int64_t)k->packed_bf16(out, in), 1, "%s^T packed", name));
+        return back ? add(p, &place->packed_back, ACR_KIND_PACKED, 1, (int64_t)k->packed_bf16(in, out), 1, "%s packed",
+                          name) : ACR_OK;
+    }
     TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, k->panel), in, g->es, "%s^T packed", name));
-    if (acr__plan_passes(p, n, 0))
+    if (back)
         TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, k->panel), out, g->es, "%s packed", name));
     return ACR_OK;
 }
@@ -250,7 +262,7 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
         TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight", label(n)));
     if (n->op == ACR_OP_head_cross_entropy && n->live)
         TRY(add_head(p, i));
-    if ((n->op == ACR_OP_linear || n->op == ACR_OP_head_cross_entropy) && n->live && p->opts.pack)
+    if (acr__is_product(n) && n->live && p->opts.pack)
         TRY(add_packed(p, i, k));
     for (int j = 0; j < n->inputs; j++) {
         const acr__node *in = &g->nodes[n->in[j]];
@@ -286,6 +298,8 @@ static acr_status add_params(acr_plan *p)
 static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
 {
     size_t most = k->gemm_scratch, leaves = 2 * LEAF * p->g->es;
+    if (p->g->bf16 && k->gemm_bf16_scratch + 128 > most)
+        most = k->gemm_bf16_scratch + 128; /* and a cell behind it: acr__joined */
     if (p->compact && leaves > most)
         most = leaves; /* the close of a window puts leaves together there */
     for (int i = 0; i < p->g->node_count; i++) {
@@ -345,6 +359,17 @@ static acr_status check_opts(acr_plan *p)
     return ACR_OK;
 }
 
+/* Whether some weight's gradient sums over samples of one row. */
+static bool sums_over_samples(const acr_plan *p)
+{
+    for (int i = 0; i < p->g->node_count; i++) {
+        const acr__node *n = &p->g->nodes[i];
+        if (n->live && acr__is_product(n) && n->domain == ACR_SAMPLE && acr__plan_collects(p, n, 1))
+            return true;
+    }
+    return false;
+}
+
 static void choose_stage(acr_plan *p)
 {
     int64_t widest = 1;
@@ -357,6 +382,9 @@ static void choose_stage(acr_plan *p)
             rows = acr__min(rows, acr__max(1, p->opts.max_window_rows / widest));
     }
     p->stage_samples = acr__round_up(acr__max(rows, micro), micro);
+    p->blocks = p->g->bf16 && sums_over_samples(p);
+    if (p->blocks)
+        p->stage_samples = rows > micro + ACR_BLOCK - 1 ? p->stage_samples : micro + ACR_BLOCK - 1;
     p->staged = p->stage_samples > micro;
 }
 
@@ -368,7 +396,7 @@ static void choose_chunk(acr_plan *p)
         return;
     const acr__node *n = &g->nodes[g->loss];
     int64_t staged = acr__plan_rows(p, n->domain, p->stage_samples), most = CHUNK_ROWS;
-    p->head_staged = p->staged && staged <= CHUNK_STAGED;
+    p->head_staged = p->staged && (staged <= CHUNK_STAGED || (p->blocks && n->domain == ACR_SAMPLE));
     while (most > CHUNK_LEAST && most * acr__classes(g, n) > CHUNK_BYTES / (int64_t)g->es)
         most /= 2;
     p->chunk = p->head_staged ? staged : acr__min(most, acr__plan_rows(p, n->domain, p->opts.micro_batch));
@@ -381,6 +409,10 @@ static acr_status build(acr_plan *p)
     p->slots = p->opts.optimizer == ACR_SGD ? p->opts.momentum != 0 : p->opts.optimizer ? 2 : 0;
     p->second = p->opts.max_window_rows > ACR_CHAIN_ROWS;
     choose_stage(p);
+    for (int d = 2; d < g->domain_count && g->bf16 && p->staged; d++)
+        FAIL_IF(acr__plan_rows(p, d, p->stage_samples) > INT32_MAX, p->ctx, ACR_E_ARGUMENT,
+                "stage_rows is %lld samples of up to %lld rows of '%s'; 2147483647 rows are the most",
+                (long long)p->stage_samples, (long long)g->domains[d].max_rows, g->domains[d].name);
     choose_chunk(p);
     p->places = acr__alloc(p->ctx, ((size_t)g->node_count + 1) * sizeof *p->places);
     p->param_places = acr__alloc(p->ctx, ((size_t)g->param_count + 1) * sizeof *p->param_places);

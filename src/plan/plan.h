@@ -13,6 +13,7 @@ typedef struct acr__buffer {
     size_t bytes, offset;
     int64_t ld;
     bool staged;
+    acr_domain domain; /* staged: whose rows */
     bool host; /* read and written by host code: behind the arena, never on a device */
     bool dropped; /* computed again in the backward: it has a second life then */
     int32_t first, last, again_first, again_last; /* last < first: there is no such life */
@@ -48,6 +49,7 @@ struct acr_plan {
     acr_plan_opts opts;
     int64_t stage_samples;
     bool staged;   /* weight gradients are taken after several micro-batches */
+    bool blocks;   /* bf16, and weights sum over samples of one row: in blocks of the window's rows */
     bool second;   /* second accumulators are planned */
     int64_t chunk; /* rows of logits that a head works on at a time */
     bool head_staged; /* they are rows of the stage */

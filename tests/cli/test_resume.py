@@ -148,6 +148,39 @@ def test_extended(d):
     b = ok(train(SEED, f"{d}/whole", "--num_train_epochs", 70))
     assert a.json["weights_hash"] == b.json["weights_hash"] and "num_train_epochs" in a.err
     same(f"{d}/run", f"{d}/whole")
+    assert "gives the same weights" in open(f"{d}/run/resolved.yaml").read()
+
+
+def test_extended_under_a_schedule(d):
+    """resolved.yaml does not promise what it can't, now or after a later resume."""
+    recipe = write(f"{d}/r.yaml", MIDDLE)
+    ok(train(recipe, f"{d}/run", "--num_train_epochs", 2))
+    assert "gives the same weights" in open(f"{d}/run/resolved.yaml").read()
+    a = ok(train(recipe, f"{d}/run", "--resume_from_checkpoint", "auto", "--num_train_epochs", 4, "--max_steps", 15,
+                 "--save_steps", 12))
+    os.remove(f"{d}/run/receipt.json")  # as if it had not finished
+    os.remove(sorted(glob.glob(f"{d}/run/checkpoints/*.safetensors"))[-1])
+    b = ok(train(recipe, f"{d}/run", "--resume_from_checkpoint", "auto", "--num_train_epochs", 4, "--max_steps", 15))
+    assert a.json["weights_hash"] == b.json["weights_hash"]
+    text = open(f"{d}/run/resolved.yaml").read()
+    assert "same weights" not in text and "after update 10: max_steps 15 instead of auto\n" in text, text[:400]
+    assert "after update 10" in json.load(open(f"{d}/run/receipt.json"))["history"]
+    whole = ok(train(f"{d}/run/resolved.yaml", f"{d}/whole"))
+    assert whole.json["weights_hash"] != b.json["weights_hash"], "then it need not have been said"
+
+
+def test_older_receipt(d):
+    """Runs that finished before receipt.json had run.json, with less in it."""
+    a = ok(train(SEED, f"{d}/run")).json
+    receipt = json.load(open(f"{d}/run/receipt.json"))
+    with open(f"{d}/run/run.json", "w") as f:
+        json.dump({"config": receipt["config"], "record": receipt["record"]}, f)
+    os.remove(f"{d}/run/receipt.json")
+    b = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto"))
+    assert b.json == a and "finished" in b.err
+    ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto", "--num_train_epochs", 110))
+    assert json.load(open(f"{d}/run/receipt.json"))["record"]["updates"] == 110
+    assert ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto", "--num_train_epochs", 110)).json["updates"] == 110
 
 
 def test_from_a_named_checkpoint(d):
@@ -156,11 +189,11 @@ def test_from_a_named_checkpoint(d):
     a = ok(train(SEED, f"{d}/other", "--resume_from_checkpoint", old))
     assert a.json["weights_hash"] == whole["weights_hash"]
     assert [l["step"] for l in read_metrics(f"{d}/other")] == list(range(51, 101))
-    os.remove(f"{d}/run/run.json")  # as if it had not finished
+    os.remove(f"{d}/run/receipt.json")  # as if it had not finished
     b = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", old))
     assert b.json["weights_hash"] == whole["weights_hash"]
     assert [l["step"] for l in read_metrics(f"{d}/run")] == list(range(1, 101))
-    os.remove(f"{d}/run/run.json")
+    os.remove(f"{d}/run/receipt.json")
     ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", old, "--save_steps", 0))
     left = sorted(os.listdir(f"{d}/run/checkpoints"))
     assert left[-1] == os.path.basename(old), f"{left}: later ones end where the logs no longer do"

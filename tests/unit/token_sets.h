@@ -80,7 +80,7 @@ static struct {
 
 static inline acr__tokens *tokens_open(const acr__tokens_desc *d)
 {
-    acr__tokens *set;
+    acr__tokens *set = NULL;
     acr__tokens_info probed;
     if (acr__tokens_probe(ctx, d, &probed) != ACR_OK || acr__tokens_open(&set, ctx, d) != ACR_OK)
         fail_msg("%s", acr_error(ctx));
