@@ -358,8 +358,10 @@ typedef struct zoo_opts {
     acr_plan_opts plan;
     acr_trainer_opts trainer;
     int products; /* ACR_BF16 */
+    int segments; /* parameters are spread over so many; 0: they stay in one */
+    const char *trained; /* a pattern; NULL: all are */
 } zoo_opts;
-#define ZOO_OPTS_INIT {1, NULL, 0, 1, ACR_PLAN_OPTS_INIT, ACR_TRAINER_OPTS_INIT, 0}
+#define ZOO_OPTS_INIT {1, NULL, 0, 1, ACR_PLAN_OPTS_INIT, ACR_TRAINER_OPTS_INIT, 0, 0, NULL}
 
 static inline zoo_run zoo_start(const zoo_case *c, const zoo_opts *o)
 {
@@ -377,6 +379,10 @@ static inline zoo_run zoo_start(const zoo_case *c, const zoo_opts *o)
     r.g = acr_graph_create(r.ctx, &go);
     c->build(r.g);
     ZOO_OK(r.ctx, acr_graph_finish(r.g));
+    if (o->trained)
+        ZOO_OK(r.ctx, acr_graph_trainable(r.g, 1, &o->trained));
+    for (int i = 0; i < r.g->param_count && o->segments; i++)
+        r.g->params[i].segment = i % o->segments;
     ZOO_OK(r.ctx, acr_plan_create(&r.plan, r.g, &o->plan));
     ZOO_OK(r.ctx, acr_trainer_create(&r.t, r.plan, &o->trainer));
     return r;

@@ -35,12 +35,19 @@ typedef struct acr__use_sum {
     const acr__compact *compact; /* NULL: acc has all of the parameter's elements */
 } acr__use_sum;
 
+/* Where a segment of parameters is now: its values, and its states where it has any;
+ * which of the trained ones are its own. */
+typedef struct acr__segment_memory {
+    char *value, *state[2];
+    int first_trained, end_trained;
+} acr__segment_memory;
+
 /* A trained parameter at the close of a window. */
 typedef struct acr__trained {
     int param;
     bool decays;
-    int64_t elements, first_leaf;
-    char *value, *state[2];
+    acr__address at;
+    int64_t first_leaf;
     int uses, home; /* home: the first use that has all elements, -1: none has */
     acr__use_sum *use; /* in graph order */
     bool compact;   /* some use is */
@@ -65,7 +72,8 @@ struct acr_trainer {
     bool *for_output; /* a node each: predictions need it */
     bool *decoded;    /* a node each: the output that is decoded needs it */
     int64_t past;     /* tokens of acr_decode's sequence */
-    acr__trained *trained;
+    acr__segment_memory *segments; /* as many as the plan's */
+    acr__trained *trained;         /* by segment, then by name */
     int trained_count;
     acr__use_sum *uses;      /* storage of trained[].use */
     acr__compact *compacts;
@@ -91,6 +99,17 @@ struct acr_trainer {
     int32_t *staged_ends;   /* bf16: ragged domains x stage_samples: where the staged samples end */
     acr_status fetched[ACR_MAX_FETCHERS]; /* by member */
 };
+
+/* The element `first` of the parameter at an address; of one of its states. */
+static inline char *acr__value_at(const acr_trainer *t, const acr__address *at, int64_t first)
+{
+    return t->segments[at->segment].value + (at->offset + first) * (int64_t)t->g->es;
+}
+static inline char *acr__state_at(const acr_trainer *t, const acr__address *at, int slot, int64_t first)
+{
+    char *state = t->segments[at->segment].state[slot];
+    return state ? state + (at->offset + first) * (int64_t)t->g->es : NULL;
+}
 
 /* What the train loop needs to know of a trainer. */
 acr_context *acr__trainer_context(const acr_trainer *t);

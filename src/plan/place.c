@@ -8,7 +8,7 @@
 #include "plan/plan.h"
 #include <stdlib.h>
 
-enum { ACR_ALIGN = 64, ORDERS = 3 };
+enum { ORDERS = 3 };
 
 /* A buffer that shares memory by lifetime, as an order sorts it. */
 typedef struct placed {

@@ -279,17 +279,57 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
     return ACR_OK;
 }
 
-static acr_status add_params(acr_plan *p)
+static bool is_trained(const acr_plan *p, int param)
+{
+    return p->opts.optimizer && p->g->nodes[p->g->params[param].node].needs_grad;
+}
+
+/* The values of a segment's parameters, or one of their states. Buffers that always
+ * live are placed one behind another, so those of a call lie together. */
+static acr_status add_tensors(acr_plan *p, int segment, int slot, bool trained, int *first, int64_t *offset)
 {
     acr_graph *g = p->g;
+    int64_t line = ACR_ALIGN / (int64_t)g->es;
     for (int i = 0; i < g->param_count; i++) {
-        acr__param *param = &g->params[i];
-        TRY(add(p, &p->param_places[i].value, ACR_KIND_PARAMETER, 1, param->elements, g->es, "%s", param->name));
-        bool trained = g->nodes[param->node].needs_grad && p->opts.optimizer;
-        for (int s = 0; s < p->slots && trained; s++)
-            TRY(add(p, &p->param_places[i].state[s], ACR_KIND_OPTIMIZER, 1, param->elements, g->es, "%s.state%d",
-                    param->name, s));
-        p->leaf_count += trained ? (param->elements + LEAF - 1) / LEAF : 0;
+        const acr__param *param = &g->params[i];
+        acr__param_place *place = &p->param_places[i];
+        char state[24] = "";
+        int buffer;
+        if (param->segment != segment || is_trained(p, i) != trained)
+            continue;
+        if (slot >= 0)
+            snprintf(state, sizeof state, ".state%d", slot);
+        TRY(add(p, &buffer, slot < 0 ? ACR_KIND_PARAMETER : ACR_KIND_OPTIMIZER, 1, param->elements, g->es, "%s%s",
+                param->name, state));
+        *first = *first < 0 ? buffer : *first;
+        if (slot < 0)
+            place->at = (acr__address){segment, *offset, param->elements};
+        place->has_state |= slot >= 0;
+        *offset += acr__round_up(param->elements, line);
+    }
+    return ACR_OK;
+}
+
+static acr_status add_params(acr_plan *p)
+{
+    for (int i = 0; i < p->g->param_count; i++) {
+        int64_t elements = p->g->params[i].elements;
+        p->leaf_count += is_trained(p, i) ? (elements + LEAF - 1) / LEAF : 0;
+        p->segment_count = (int)acr__max(p->segment_count, p->g->params[i].segment + 1);
+    }
+    p->segments = acr__alloc(p->ctx, ((size_t)p->segment_count + 1) * sizeof *p->segments);
+    if (!p->segments)
+        return ACR_E_NO_MEMORY;
+    for (int s = 0; s < p->segment_count; s++) {
+        acr__segment *segment = &p->segments[s];
+        *segment = (acr__segment){-1, {-1, -1}};
+        int64_t offset = 0;
+        TRY(add_tensors(p, s, -1, true, &segment->value, &offset));
+        TRY(add_tensors(p, s, -1, false, &segment->value, &offset));
+        for (int slot = 0; slot < p->slots; slot++) {
+            offset = 0;
+            TRY(add_tensors(p, s, slot, true, &segment->state[slot], &offset));
+        }
     }
     return ACR_OK;
 }
@@ -419,7 +459,6 @@ static acr_status build(acr_plan *p)
     if (!p->places || !p->param_places)
         return ACR_E_NO_MEMORY;
     memset(p->places, 0xff, (size_t)g->node_count * sizeof *p->places); /* -1: nothing */
-    memset(p->param_places, 0xff, (size_t)g->param_count * sizeof *p->param_places);
     TRY(add_buffers(p));
     TRY(acr__plan_list_steps(p));
     return acr__place_buffers(p);
@@ -451,6 +490,7 @@ void acr_plan_destroy(acr_plan *p)
     acr__free(p->ctx, p->buffers);
     acr__free(p->ctx, p->places);
     acr__free(p->ctx, p->param_places);
+    acr__free(p->ctx, p->segments);
     acr__free(p->ctx, p->steps);
     acr__free(p->ctx, p);
 }
