@@ -136,13 +136,17 @@ static char *join(const acr_trainer *t, const acr__trained *p, int64_t first, in
 
 /* With compact accumulators, a member's scratch holds two leaves: what a token that
  * did not occur has, and room for one that is put together. */
-static char *absent_of(const acr_trainer *t, int index) { return t->run.scratch + (size_t)index * t->run.scratch_bytes; }
+static char *absent_of(const acr_trainer *t, int index)
+{
+    return t->run.scratch + (size_t)index * t->run.scratch_bytes;
+}
 static char *leaf_of(const acr_trainer *t, int index) { return absent_of(t, index) + ACR_LEAF * t->run.es; }
 
 static void join_and_divide(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n, int index)
 {
     const acr_trainer *t = c->t;
-    char *sum = p->compact ? acr__compact_join(t, p, first, n, absent_of(t, index), leaf_of(t, index)) : join(t, p, first, n);
+    char *sum = p->compact ? acr__compact_join(t, p, first, n, absent_of(t, index), leaf_of(t, index))
+                           : join(t, p, first, n);
     t->leaves[leaf] = t->run.k->close_leaf(n, sum, c->W, sum);
     if (sum == leaf_of(t, index))
         acr__compact_keep(t, p, first, n, sum);

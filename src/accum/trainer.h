@@ -129,7 +129,8 @@ acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source 
 /* This member's share of steps [from, to), over the rows that `run` says; of those
  * nodes alone that `wanted` marks, where it is not NULL. All of it is done, for every
  * member, when it returns. */
-void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index, int count);
+void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index,
+                    int count);
 /* Backward alone, after ACR_FORWARD_ONLY; the outputs' gradients are written. */
 void acr__micro_backward(acr_trainer *t);
 /* Room for n more samples in the stage; takes the due weight gradients if not. */
@@ -170,7 +171,8 @@ char *acr__compact_row(const acr_trainer *t, const acr__compact *c, int64_t entr
 /* Joins the uses of elements [first, first + n) of a parameter with compact ones,
  * which no window with spilled chains has. Returns where the sum is: where the use
  * `home` has it, or in `leaf` if there is none. `zeros` are n reals of +0. */
-char *acr__compact_join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *zeros, char *leaf);
+char *acr__compact_join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *zeros,
+                        char *leaf);
 /* Without a home: from the leaf back into rows, and into a leaf again, with `absent`
  * where there are none. */
 void acr__compact_keep(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *leaf);

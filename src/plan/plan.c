@@ -161,8 +161,8 @@ static acr_status add_head(acr_plan *p, acr_node i)
     int *out = &p->places[i].aux;
     int64_t ld = acr__round_up(acr__classes(g, n), 16);
     ld += ld % 1024 == 0 ? 16 : 0; /* rows would fall on the same sets of a cache */
-    TRY(add(p, out, p->head_staged ? ACR_KIND_STAGING : ACR_KIND_SCRATCH, p->chunk, ld, g->es, "%s %d.logits", label(n),
-            (int)i));
+    TRY(add(p, out, p->head_staged ? ACR_KIND_STAGING : ACR_KIND_SCRATCH, p->chunk, ld, g->es, "%s %d.logits",
+            label(n), (int)i));
     acr__buffer *b = &p->buffers[*out];
     b->staged = p->head_staged;
     b->domain = n->domain;
@@ -206,7 +206,8 @@ static acr_status add_compact(acr_plan *p, acr_node i)
     acr__place *place = &p->places[i];
     const char *name = label(table);
     int64_t rows = acr__plan_rows(p, n->domain, p->opts.micro_batch);
-    TRY(add(p, &place->acc[1], ACR_KIND_GRADIENT, acr__plan_compact(p, n, 1), n->cols, g->es, "%s.grad by token", name));
+    TRY(add(p, &place->acc[1], ACR_KIND_GRADIENT, acr__plan_compact(p, n, 1), n->cols, g->es, "%s.grad by token",
+            name));
     TRY(add(p, &place->slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots", name));
     TRY(add(p, &place->host_slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots, host", name));
     p->buffers[place->host_slots].host = true;
@@ -259,7 +260,8 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
         TRY(add(p, &place->cached[part], ACR_KIND_STATE, p->opts.cache_rows, n->kv_heads * n->dim, g->es, "%s %d.%s",
                 label(n), (int)i, part ? "values" : "keys"));
     if (n->class_weight && n->live)
-        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight", label(n)));
+        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight",
+                label(n)));
     if (n->op == ACR_OP_head_cross_entropy && n->live)
         TRY(add_head(p, i));
     if (acr__is_product(n) && n->live && p->opts.pack)
