@@ -15,7 +15,8 @@
  *     forward     Y = X W^T + b      R x out, chain over in,  W packed
  *     forward,lies                   the same, W as it lies
  *     dX          dX = dY W          R x in,  chain over out, W packed
- *     dW          dW += dY^T X       out x in, chain over R                     */
+ *     dW          dW += dY^T X       out x in, chain over R
+ * and the same in bf16 (rule 2), whose `peak` is still that of fp32 multiply-adds. */
 #include "kernel/kernel.h"
 #include "peak.h"
 
@@ -37,13 +38,15 @@ static double now(void)
 
 /* -- one line of the table: threads that alternate peak and product ------------ */
 enum use { FORWARD, FORWARD_LIES, BACKWARD, GRADIENT };
-static const char *const use_names[] = {"forward", "forward,lies", "dX", "dW"};
+static const char *const use_names[2][4] = {{"forward", "forward,lies", "dX", "dW"},
+                                            {"bf16:forward", "bf16:lies", "bf16:dX", "bf16:dW"}};
 
 struct line {
     const acr_kernels *kernels;
     int threads;
     int64_t rows, out, in;
     enum use use;
+    bool bf16;
     float *x, *y, *w, *w_packed, *bias;
     int64_t peak_loops, product_loops;
     pthread_barrier_t gate;
@@ -62,6 +65,19 @@ static int64_t cut(int64_t total, int64_t unit, int index, int count)
     return at < total ? at : total;
 }
 
+static const void *packed_at(const struct line *l, int64_t column, int64_t k)
+{
+    return l->bf16 ? (char *)l->w_packed + l->kernels->packed_bf16(column, k) : (char *)(l->w_packed + column * k);
+}
+
+static void pack(const struct line *l, int64_t n, int64_t k, int64_t b_row, int64_t b_col)
+{
+    if (l->bf16)
+        l->kernels->pack_b_bf16(n, k, l->w, b_row, b_col, false, l->w_packed);
+    else
+        l->kernels->pack_b(n, k, l->w, b_row, b_col, l->w_packed);
+}
+
 /* This thread's share of the product. */
 static acr_gemm product(const struct line *l, int index, void *scratch)
 {
@@ -77,7 +93,7 @@ static acr_gemm product(const struct line *l, int index, void *scratch)
         int64_t first = cut(n, panel, index, l->threads), last = cut(n, panel, index + 1, l->threads);
         g = (acr_gemm){.m = R, .n = last - first, .k = k, .a = back ? l->y : l->x, .a_row = k, .a_col = 1,
                        .b = l->w + first * (back ? 1 : in), .b_row = back ? in : 1, .b_col = back ? 1 : in,
-                       .packed = l->use == FORWARD_LIES ? NULL : l->w_packed + first * k,
+                       .packed = l->use == FORWARD_LIES ? NULL : packed_at(l, first, k),
                        .c = (back ? l->x : l->y) + first, .c_row = n,
                        .start = back ? ACR_START_ZERO : ACR_START_ROW, .row = l->bias + first};
     }
@@ -91,6 +107,7 @@ static void *work(void *arg)
     struct line *l = w->line;
     peak_fn *peak = peak_of(l->kernels->name);
     acr_gemm g = product(l, w->index, w->scratch);
+    void (*const gemm)(const acr_gemm *) = l->bf16 ? l->kernels->gemm_bf16 : l->kernels->gemm;
     for (int pair = 0; pair < PAIRS; pair++) {
         pthread_barrier_wait(&l->gate);
         double t = now();
@@ -99,7 +116,7 @@ static void *work(void *arg)
         pthread_barrier_wait(&l->gate);
         t = now();
         for (int64_t i = 0; g.m > 0 && g.n > 0 && i < l->product_loops; i++)
-            l->kernels->gemm(&g);
+            gemm(&g);
         w->product_time[pair] = now() - t;
     }
     return NULL;
@@ -143,16 +160,18 @@ static void run_line(struct line *l, double seconds)
     l->bias = matrix(l->out > l->in ? l->out : l->in);
     l->w_packed = matrix((l->out + panel) * (l->in + panel));
     if (l->use == FORWARD)
-        l->kernels->pack_b(l->out, l->in, l->w, 1, l->in, l->w_packed);
+        pack(l, l->out, l->in, 1, l->in);
     else if (l->use == BACKWARD)
-        l->kernels->pack_b(l->in, l->out, l->w, l->in, 1, l->w_packed);
+        pack(l, l->in, l->out, l->in, 1);
+    size_t scratch = l->bf16 ? l->kernels->gemm_bf16_scratch : l->kernels->gemm_scratch;
     for (int i = 0; i < l->threads; i++)
-        workers[i] = (struct worker){.line = l, .index = i, .scratch = matrix((int64_t)l->kernels->gemm_scratch / 4)};
+        workers[i] = (struct worker){.line = l, .index = i, .scratch = matrix((int64_t)scratch / 4)};
 
     acr_gemm g = product(l, 0, workers[0].scratch);
-    l->kernels->gemm(&g);
+    void (*const gemm)(const acr_gemm *) = l->bf16 ? l->kernels->gemm_bf16 : l->kernels->gemm;
+    gemm(&g);
     double t = now();
-    l->kernels->gemm(&g);
+    gemm(&g);
     double once = now() - t, slice = seconds / 2 / PAIRS;
     l->product_loops = (int64_t)(slice / (once + 1e-9)) + 1;
     t = now();
@@ -182,7 +201,7 @@ static void run_line(struct line *l, double seconds)
     double rate = median(rates, PAIRS), peak = median(peaks, PAIRS);
     double best = rates[PAIRS - 1] / peaks[PAIRS - 1]; /* median() has sorted both */
     printf("%-7s %2d  %-13s %5lld %6lld %6lld  %8.1f %8.1f  %5.1f%% %5.1f%%  %10.3f\n", l->kernels->name, l->threads,
-           use_names[l->use], (long long)l->rows, (long long)l->out, (long long)l->in, rate, peak,
+           use_names[l->bf16][l->use], (long long)l->rows, (long long)l->out, (long long)l->in, rate, peak,
            100 * median(shares, PAIRS), 100 * best, flop / rate * 1e-3);
     fflush(stdout);
     for (int i = 0; i < l->threads; i++)
@@ -201,14 +220,32 @@ struct row {
 
 static const struct row table[] = {
     {FORWARD, 512, 512, 784}, {BACKWARD, 512, 512, 784}, {GRADIENT, 512, 512, 784}, {FORWARD, 512, 512, 512},
-    {FORWARD, 64, 512, 784},  {BACKWARD, 64, 512, 784},  {GRADIENT, 64, 512, 784},  {FORWARD_LIES, 64, 512, 784},
-    {FORWARD, 8, 512, 784},   {BACKWARD, 8, 512, 784},   {FORWARD_LIES, 8, 512, 784}, {FORWARD, 4, 512, 784},
-    {FORWARD, 2, 512, 784},   {FORWARD, 1, 512, 784},    {BACKWARD, 1, 512, 784},   {GRADIENT, 512, 10, 512},
-    {FORWARD, 512, 10, 512},  {BACKWARD, 512, 10, 512},  {FORWARD, 1, 10, 512},
-    {FORWARD, 1024, 3072, 768}, {BACKWARD, 1024, 3072, 768}, {GRADIENT, 1024, 3072, 768},
-    {FORWARD, 64, 50257, 768},
-    {FORWARD, 5, 5, 10},      {FORWARD_LIES, 5, 5, 10},  {BACKWARD, 5, 2, 5},       {GRADIENT, 100, 5, 10},
+    {FORWARD, 64, 512, 784}, {BACKWARD, 64, 512, 784}, {GRADIENT, 64, 512, 784}, {FORWARD_LIES, 64, 512, 784},
+    {FORWARD, 8, 512, 784}, {BACKWARD, 8, 512, 784}, {FORWARD_LIES, 8, 512, 784}, {FORWARD, 4, 512, 784},
+    {FORWARD, 2, 512, 784}, {FORWARD, 1, 512, 784}, {BACKWARD, 1, 512, 784}, {GRADIENT, 512, 10, 512},
+    {FORWARD, 512, 10, 512}, {BACKWARD, 512, 10, 512}, {FORWARD, 1, 10, 512}, {FORWARD, 1024, 3072, 768},
+    {BACKWARD, 1024, 3072, 768}, {GRADIENT, 1024, 3072, 768}, {FORWARD, 64, 50257, 768}, {FORWARD, 512, 768, 768},
+    {FORWARD, 5, 5, 10}, {FORWARD_LIES, 5, 5, 10}, {BACKWARD, 5, 2, 5}, {GRADIENT, 100, 5, 10},
 };
+static const struct row table_bf16[] = {
+    {FORWARD, 512, 768, 768}, {BACKWARD, 512, 768, 768}, {GRADIENT, 512, 768, 768}, {FORWARD, 256, 3072, 768},
+    {BACKWARD, 256, 3072, 768}, {GRADIENT, 256, 3072, 768}, {FORWARD_LIES, 64, 768, 768}, {FORWARD, 16, 768, 768},
+    {FORWARD, 8, 768, 768}, {FORWARD, 4, 768, 768}, {FORWARD, 2, 768, 768}, {FORWARD, 1, 768, 768},
+    {FORWARD, 1, 50257, 768}, {FORWARD, 64, 50257, 768},
+};
+
+static void run_table(const acr_kernels *kernels, const struct row *rows, size_t count, bool bf16, int threads,
+                      double seconds)
+{
+    for (size_t r = 0; r < count; r++) {
+        double flop = 2.0 * (double)rows[r].rows * (double)rows[r].out * (double)rows[r].in;
+        if (kernels->lanes == 1 && flop > 1e9)
+            continue; /* minutes, for a path that is only the definition */
+        struct line l = {.kernels = kernels, .threads = threads, .rows = rows[r].rows, .out = rows[r].out,
+                         .in = rows[r].in, .use = rows[r].use, .bf16 = bf16};
+        run_line(&l, seconds);
+    }
+}
 
 int main(int argc, char **argv)
 {
@@ -224,14 +261,8 @@ int main(int argc, char **argv)
     for (int i = 0; (kernels = acr__kernels_runnable(i)) != NULL; i++) {
         if (strcmp(path, "all") != 0 && strcmp(path, kernels->name) != 0)
             continue;
-        for (size_t r = 0; r < sizeof table / sizeof *table; r++) {
-            double flop = 2.0 * (double)table[r].rows * (double)table[r].out * (double)table[r].in;
-            if (kernels->lanes == 1 && flop > 1e9)
-                continue; /* minutes, for a path that is only the definition */
-            struct line l = {.kernels = kernels, .threads = threads, .rows = table[r].rows, .out = table[r].out,
-                             .in = table[r].in, .use = table[r].use};
-            run_line(&l, seconds);
-        }
+        run_table(kernels, table, sizeof table / sizeof *table, false, threads, seconds);
+        run_table(kernels, table_bf16, sizeof table_bf16 / sizeof *table_bf16, true, threads, seconds);
     }
     return 0;
 }

@@ -19,17 +19,30 @@ typedef struct closing {
     acr__update update;
 } closing;
 
+/* Rows of the window that are in a use's accumulators, once the stage is flushed. */
+static int64_t rows_in(const acr_trainer *t, const acr__use_sum *u)
+{
+    return u->blocks ? t->run.stage_first[u->domain] : t->window_rows[u->domain];
+}
+
 /* Where a use's sum ends up: the second accumulator once it has been spilled into,
  * else the first. */
 static char *total_of(const acr_trainer *t, const acr__use_sum *u)
 {
-    return u->acc2 && t->window_rows[u->domain] >= ACR_CHAIN_ROWS ? u->acc2 : u->acc;
+    return u->acc2 && rows_in(t, u) >= ACR_CHAIN_ROWS ? u->acc2 : u->acc;
+}
+
+/* Whether nothing has been added since the last spill. */
+static bool is_spilled(const acr_trainer *t, const acr__use_sum *u)
+{
+    int64_t rows = rows_in(t, u);
+    return acr__begins_chain(u->blocks ? t->run.last_block[u->domain] : rows - 1, rows);
 }
 
 /* The chain begun after the last spill has elements that are not in acc2 yet. */
 static bool has_rest(const acr_trainer *t, const acr__use_sum *u)
 {
-    return total_of(t, u) == u->acc2 && t->window_rows[u->domain] % ACR_CHAIN_ROWS != 0;
+    return total_of(t, u) == u->acc2 && !is_spilled(t, u);
 }
 
 /* A sum rounded as the tables' join rounds it. */
@@ -38,11 +51,42 @@ static double plain_add(const acr_trainer *t, double a, double b)
     return t->g->reference ? a + b : (double)((float)a + (float)b);
 }
 
+/* Element i of the chain in acc with the staged rows that make no whole block yet, as
+ * a close would take them now. The accumulator stays as it is. */
+static double with_open_block(const acr_trainer *t, const acr__use_sum *u, int64_t i)
+{
+    const acr__run *run = &t->run;
+    const acr__exec *e = u->blocks;
+    const acr__slot *dy = e->node->op == ACR_OP_linear ? &e->dout : &e->aux, *x = &e->in[0];
+    int64_t es = (int64_t)run->es, cols = e->node->transposed ? e->node->cols : e->in_cols[0];
+    if (e->node->transposed) {
+        const acr__slot *swap = dy;
+        dy = x;
+        x = swap;
+    }
+    char *cell = run->scratch + acr__round_up((int64_t)run->k->gemm_bf16_scratch, 64);
+    bool begins = is_spilled(t, u);
+    if (!begins)
+        run->k->copy(1, 1, u->acc + i * es, 1, cell, 1, false);
+    acr_gemm g = {
+        .m = 1, .n = 1, .k = run->stage_rows[u->domain],
+        .a = dy->p + i / cols * es, .a_row = 1, .a_col = dy->ld,
+        .b = x->p + i % cols * es, .b_row = x->ld, .b_col = 1,
+        .c = cell, .c_row = 1, .start = begins ? ACR_START_ZERO : ACR_START_C, .scratch = run->scratch,
+    };
+    run->k->gemm_bf16(&g);
+    return acr__fetch_real(t, cell, 0);
+}
+
 static double element_of(const acr_trainer *t, const acr__trained *p, const acr__use_sum *u, int64_t i)
 {
     if (u->compact) {
         const char *row = acr__compact_row(t, u->compact, i / p->cols);
         return row ? acr__fetch_real(t, row, i % p->cols) : 0.0;
+    }
+    if (u->blocks && t->run.stage_rows[u->domain] > 0) {
+        double chain = with_open_block(t, u, i);
+        return total_of(t, u) == u->acc2 ? plain_add(t, acr__fetch_real(t, u->acc2, i), chain) : chain;
     }
     double own = acr__fetch_real(t, total_of(t, u), i);
     return has_rest(t, u) ? plain_add(t, own, acr__fetch_real(t, u->acc, i)) : own;
@@ -92,13 +136,17 @@ static char *join(const acr_trainer *t, const acr__trained *p, int64_t first, in
 
 /* With compact accumulators, a member's scratch holds two leaves: what a token that
  * did not occur has, and room for one that is put together. */
-static char *absent_of(const acr_trainer *t, int index) { return t->run.scratch + (size_t)index * t->run.scratch_bytes; }
+static char *absent_of(const acr_trainer *t, int index)
+{
+    return t->run.scratch + (size_t)index * t->run.scratch_bytes;
+}
 static char *leaf_of(const acr_trainer *t, int index) { return absent_of(t, index) + ACR_LEAF * t->run.es; }
 
 static void join_and_divide(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n, int index)
 {
     const acr_trainer *t = c->t;
-    char *sum = p->compact ? acr__compact_join(t, p, first, n, absent_of(t, index), leaf_of(t, index)) : join(t, p, first, n);
+    char *sum = p->compact ? acr__compact_join(t, p, first, n, absent_of(t, index), leaf_of(t, index))
+                           : join(t, p, first, n);
     t->leaves[leaf] = t->run.k->close_leaf(n, sum, c->W, sum);
     if (sum == leaf_of(t, index))
         acr__compact_keep(t, p, first, n, sum);
@@ -143,7 +191,10 @@ static void pack(const acr_trainer *t, int64_t n, int64_t k, const char *b, int6
 {
     int64_t from, to, es = (int64_t)t->run.es;
     acr__share(n, t->run.k->panel, index, count, &from, &to);
-    if (from < to)
+    if (from < to && t->run.bf16)
+        t->run.k->pack_b_bf16(to - from, k, b + from * b_col * es, b_row, b_col, false,
+                              out + t->run.k->packed_bf16(from, k));
+    else if (from < to)
         t->run.k->pack_b(to - from, k, b + from * b_col * es, b_row, b_col, out + from * k * es);
 }
 

@@ -186,6 +186,16 @@ static void upload(acr_trainer *t, enum acr__mode mode)
     }
 }
 
+/* Immediate: the micro-batch's rows are all the staged ones, and all due. */
+static void due_at_once(acr_trainer *t)
+{
+    for (int d = 1; d < t->g->domain_count; d++) {
+        t->run.stage_rows[d] = t->run.due_rows[d] = t->run.rows[d];
+        if (d > ACR_SAMPLE && t->g->bf16)
+            t->run.cuts[d] = (acr__cuts){t->run.offsets[d] + 1, t->run.samples, 0};
+    }
+}
+
 /* What one member does once all rows are there. */
 static acr_status accept(job *j, int members)
 {
@@ -199,25 +209,25 @@ static acr_status accept(job *j, int members)
         acr__compact_assign(t);
     }
     upload(t, j->mode);
-    for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
-        t->run.stage_rows[d] = t->run.rows[d];
+    if (!t->plan->staged)
+        due_at_once(t);
     return ACR_OK;
 }
 
 /* ---- steps ---- */
 
-static bool shared(const acr_trainer *t, const acr__exec *e, int count)
+static bool shared(const acr_trainer *t, const acr__run *run, const acr__exec *e, int count)
 {
-    return count > 1 && e->cost * t->run.rows[e->domain] >= t->ctx->serial_work / STEPS_A_CALL;
+    return count > 1 && e->cost * run->rows[e->domain] >= t->ctx->serial_work / STEPS_A_CALL;
 }
 
-static void run_step(const acr_trainer *t, const acr__step *s, int index, int count)
+static void run_step(const acr_trainer *t, const acr__run *run, const acr__step *s, int index, int count)
 {
     const acr__exec *e = &t->execs[s->node];
     const acr__op_info *op = &acr__ops[e->node->op];
     bool forward = s->phase == ACR_FORWARD || s->phase == ACR_AGAIN;
     acr__step_fn *fn = forward ? op->forward : s->phase == ACR_BACKWARD ? op->backward : op->gradient;
-    fn(&t->run, e, index, count);
+    fn(run, e, index, count);
 }
 
 /* mean_of_micro_batches and sum_of_micro_batch_means: every weight is divided by
@@ -229,7 +239,7 @@ static void scale_weights(acr_trainer *t, const acr__step *loss)
     t->run.weight_scale = 1;
     t->run.training = false;
     t->run.weighing = true;
-    run_step(t, loss, 0, 1);
+    run_step(t, &t->run, loss, 0, 1);
     t->run.weighing = false;
     t->run.training = true;
     acr__sum_rows(t, &own, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);
@@ -252,41 +262,53 @@ static void clear_tickets(const acr_trainer *t)
             atomic_store_explicit(&t->execs[p->steps[i].node].tickets[ACR_TICKET_FORWARD], 0, memory_order_relaxed);
 }
 
-static void run_steps(const job *j, int index, int count)
+void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index,
+                    int count)
 {
-    acr_trainer *t = j->t;
     bool pending = false; /* member 0 is ahead: its serial steps are not yet seen */
-    for (int i = j->from; i < j->to; i++) {
+    for (int i = from; i < to; i++) {
         const acr__step *s = &t->plan->steps[i];
         const acr__exec *e = &t->execs[s->node];
-        bool loss = s->node == t->g->loss;
-        if (i == t->plan->forward_count && t->plan->opts.recompute) {
-            if (index == 0)
-                clear_tickets(t);
-            pending = true;
-        }
-        if (t->watch && index == 0 && count == 1)
+        if (t->watch && count == 1)
             t->watch(t, i);
-        if (j->mode == ACR_PREDICT && !t->for_output[s->node])
+        if (wanted && !wanted[s->node])
             continue;
-        if (loss && by_micro_batch(j)) {
+        if (!shared(t, run, e, count)) {
             if (index == 0)
-                scale_weights(t, s);
-            barrier(t, count);
-            pending = false;
-        }
-        if (!shared(t, e, count)) {
-            if (index == 0)
-                run_step(t, s, 0, 1);
+                run_step(t, run, s, 0, 1);
             pending = true;
             continue;
         }
         if (pending)
             barrier(t, count);
         pending = false;
-        run_step(t, s, index, count);
+        run_step(t, run, s, index, count);
         barrier(t, count);
     }
+    if (pending)
+        barrier(t, count);
+}
+
+static void run_steps(const job *j, int index, int count)
+{
+    acr_trainer *t = j->t;
+    int from = j->from, forward = t->plan->forward_count;
+    const bool *wanted = j->mode == ACR_PREDICT ? t->for_output : NULL;
+    if (by_micro_batch(j) && from < forward) {
+        acr__steps_run(t, &t->run, from, forward - 1, wanted, index, count);
+        from = forward - 1;
+        if (index == 0)
+            scale_weights(t, &t->plan->steps[from]);
+        barrier(t, count);
+    }
+    if (t->plan->opts.recompute && from < forward && j->to > forward) {
+        acr__steps_run(t, &t->run, from, forward, wanted, index, count);
+        from = forward;
+        if (index == 0)
+            clear_tickets(t);
+        barrier(t, count);
+    }
+    acr__steps_run(t, &t->run, from, j->to, wanted, index, count);
 }
 
 static void member(void *arg, int index, int count)
@@ -318,18 +340,48 @@ static void flush_member(void *arg, int index, int count)
 {
     acr_trainer *t = arg;
     for (int i = t->plan->step_count; i < t->plan->flush_end; i++)
-        run_step(t, &t->plan->steps[i], index, count);
+        run_step(t, &t->run, &t->plan->steps[i], index, count);
 }
 
-void acr__stage_flush(acr_trainer *t)
+/* Where the last block of rows [first, first + rows) of the window begins, of which
+ * the last sample has the last `length`. */
+static int64_t last_block(int64_t first, int64_t rows, int64_t length)
 {
-    int64_t rows = t->run.stage_rows[ACR_SAMPLE];
-    if (!t->plan->staged || rows == 0)
+    return first + rows - length + (length - 1) / ACR_BLOCK * ACR_BLOCK;
+}
+
+/* Rows that were not due move to the front of the stage. */
+static void keep_rest(acr_trainer *t, acr_domain d, int64_t due, int64_t rest)
+{
+    for (int i = 0; i < t->plan->buffer_count && rest > 0 && due > 0; i++) {
+        const acr__buffer *b = &t->plan->buffers[i];
+        char *p = t->arena + b->offset;
+        if (b->staged && b->domain == d)
+            t->run.k->copy(rest, b->ld, p + due * b->ld * (int64_t)t->run.es, b->ld, p, b->ld, false);
+    }
+}
+
+void acr__stage_flush(acr_trainer *t, bool closes)
+{
+    acr__run *run = &t->run;
+    int64_t rows = run->stage_rows[ACR_SAMPLE];
+    for (int d = 1; d < t->g->domain_count; d++)
+        run->due_rows[d] = run->stage_rows[d];
+    if (t->plan->blocks && !closes)
+        run->due_rows[ACR_SAMPLE] = rows / ACR_BLOCK * ACR_BLOCK;
+    if (!t->plan->staged || (rows == run->summed_rows[ACR_SAMPLE] && run->due_rows[ACR_SAMPLE] == 0))
         return;
     acr__team_run(t, t->work / 3 * rows, flush_member, t);
     for (int d = 1; d < t->g->domain_count; d++) {
-        t->run.stage_first[d] += t->run.stage_rows[d];
-        t->run.stage_rows[d] = 0;
+        int64_t due = run->due_rows[d], rest = run->stage_rows[d] - due;
+        keep_rest(t, d, due, rest);
+        if (d == ACR_SAMPLE && due > 0)
+            run->last_block[d] = last_block(run->stage_first[d], due, due);
+        else if (due > 0)
+            run->last_block[d] = run->added_block[d];
+        run->stage_first[d] += due;
+        run->stage_rows[d] = run->summed_rows[d] = rest;
+        run->cuts[d].count = 0;
     }
 }
 
@@ -337,9 +389,23 @@ void acr__stage_reserve(acr_trainer *t, int64_t n)
 {
     for (int d = 1; d < t->g->domain_count; d++)
         if (t->run.stage_rows[d] + acr__plan_rows(t->plan, d, n) > acr__plan_rows(t->plan, d, t->plan->stage_samples)) {
-            acr__stage_flush(t);
+            acr__stage_flush(t, false);
             return;
         }
+}
+
+/* Where n samples of several rows end in the stage, and the window's last block of them. */
+static void note_samples(acr_trainer *t, acr_domain d, int64_t n)
+{
+    acr__run *run = &t->run;
+    const int32_t *offsets = run->offsets[d];
+    run->added_block[d] = last_block(t->window_rows[d], run->rows[d], offsets[n] - offsets[n - 1]);
+    if (!t->plan->staged)
+        return;
+    int32_t *ends = t->staged_ends + (d - 2) * t->plan->stage_samples;
+    for (int64_t i = 0; i < n; i++)
+        ends[run->cuts[d].count + i] = (int32_t)run->stage_rows[d] + offsets[i + 1];
+    run->cuts[d] = (acr__cuts){ends, run->cuts[d].count + n, 0};
 }
 
 /* A training micro-batch that ran: its rows now belong to the window. */
@@ -347,10 +413,13 @@ static void advance(acr_trainer *t, int64_t n)
 {
     for (int d = 1; d < t->g->domain_count; d++) {
         int64_t rows = t->run.rows[d];
+        if (d > ACR_SAMPLE && t->g->bf16)
+            note_samples(t, d, n);
         t->window_rows[d] += rows;
         if (t->plan->staged) {
             t->run.stage_rows[d] += rows;
         } else {
+            t->run.last_block[d] = t->run.added_block[d];
             t->run.stage_first[d] += rows;
             t->run.stage_rows[d] = 0;
         }
@@ -367,8 +436,9 @@ acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source 
     if (!t->packed_valid)
         acr__repack(t);
     if (mode == ACR_EVALUATE || mode == ACR_PREDICT)
-        acr__stage_flush(t);
+        acr__stage_flush(t, false);
     t->run.training = mode == ACR_TRAIN || mode == ACR_FORWARD_ONLY;
+    t->run.decoding = false;
     t->run.window = (uint32_t)t->clock.windows;
     t->run.samples = n;
     t->run.place = t->samples;
@@ -393,8 +463,8 @@ acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source 
 void acr__micro_backward(acr_trainer *t)
 {
     job j = {.t = t, .mode = ACR_TRAIN, .from = t->plan->forward_count, .to = t->plan->step_count};
-    for (int d = 1; d < t->g->domain_count && !t->plan->staged; d++)
-        t->run.stage_rows[d] = t->run.rows[d];
+    if (!t->plan->staged)
+        due_at_once(t);
     acr__team_run(t, t->work * t->run.samples, member, &j);
     advance(t, t->run.samples);
 }

@@ -13,7 +13,7 @@ static acr__slot slot_of(const acr_trainer *t, int buffer)
     if (buffer < 0)
         return (acr__slot){0};
     const acr__buffer *b = &t->plan->buffers[buffer];
-    return (acr__slot){t->arena + b->offset, b->ld, b->staged};
+    return (acr__slot){t->arena + b->offset, b->ld, b->staged || t->plan->opts.cache_rows};
 }
 
 static void *memory_of(const acr_trainer *t, int buffer)
@@ -56,6 +56,9 @@ static void place_exec(acr_trainer *t, int i)
     e->aux = slot_of(t, own->aux);
     e->class_weight = memory_of(t, own->class_weight);
     e->chunk = t->plan->chunk;
+    e->cached[0] = slot_of(t, own->cached[0]);
+    e->cached[1] = slot_of(t, own->cached[1]);
+    e->cached[0].staged = e->cached[1].staged = false; /* they begin with the sequence */
     e->table = memory_of(t, own->table);
     e->packed = memory_of(t, own->packed);
     e->packed_back = memory_of(t, own->packed_back);
@@ -89,6 +92,8 @@ static acr__use_sum sum_of(const acr_trainer *t, acr__use use)
 {
     const acr__exec *e = &t->execs[use.node];
     acr__use_sum s = {.acc = e->acc[use.slot], .acc2 = e->acc2[use.slot], .domain = e->domain};
+    if (t->g->bf16 && acr__is_product(e->node) && use.slot == 1)
+        s.blocks = e;
     for (int i = 0; i < t->compact_count; i++)
         if (t->compacts[i].node == use.node)
             s.compact = &t->compacts[i];
@@ -190,7 +195,7 @@ static acr_status rope_tables(acr_trainer *t)
         float *row = acr__alloc(t->ctx, (size_t)n->rope.dim * sizeof *row);
         if (!row)
             return ACR_E_NO_MEMORY;
-        for (int64_t r = 0; r < t->g->domains[n->domain].max_rows; r++) {
+        for (int64_t r = 0; r < acr__plan_places(t->plan, n->domain); r++) {
             acr__rope_row(&n->rope, r, row);
             acr__put_floats(t, memory_of(t, table), r * n->rope.dim, n->rope.dim, row);
         }
@@ -238,11 +243,15 @@ static ACR_APART acr_status fill(acr_trainer *t)
     t->execs = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * sizeof *t->execs);
     t->tickets = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * ACR_TICKETS * sizeof *t->tickets);
     t->for_output = acr__alloc(t->ctx, (size_t)g->node_count + 1);
+    t->decoded = acr__alloc(t->ctx, (size_t)g->node_count + 1);
     t->offset_memory = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ((size_t)p->opts.micro_batch + 1) * sizeof(int32_t));
+    size_t ends = g->bf16 && p->staged && g->domain_count > 2 ? (size_t)p->stage_samples : 0;
+    t->staged_ends = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ends * sizeof(int32_t));
     t->segments = acr__alloc(t->ctx, ((size_t)p->segment_count + 1) * sizeof *t->segments);
     t->memory = acr__alloc(t->ctx, p->arena_bytes + 64);
     t->host = acr__alloc(t->ctx, p->bytes - p->arena_bytes + 1);
-    if (!t->execs || !t->tickets || !t->for_output || !t->offset_memory || !t->segments || !t->memory || !t->host)
+    if (!t->execs || !t->tickets || !t->for_output || !t->decoded || !t->offset_memory || !t->staged_ends ||
+        !t->segments || !t->memory || !t->host)
         return ACR_E_NO_MEMORY;
     t->arena = (char *)t->memory + (64 - (uintptr_t)t->memory % 64) % 64;
     advise_huge(t, p->arena_bytes);
@@ -260,6 +269,7 @@ static ACR_APART acr_status fill(acr_trainer *t)
     int64_t rows = (int64_t)(p->buffers[p->loss_rows].bytes / (3 * sizeof(double)));
     double *sums = memory_of(t, p->loss_rows);
     t->run = (acr__run){.k = g->reference ? &acr__kernels_ref64 : t->ctx->kernels, .es = g->es, .seed = g->seed,
+                        .bf16 = g->bf16,
                         .weight_scale = 1, .loss = {sums, sums + rows, sums + 2 * rows},
                         .scratch = memory_of(t, p->scratch), .scratch_bytes = (size_t)p->buffers[p->scratch].ld};
     constants(t);
@@ -303,11 +313,13 @@ void acr_trainer_destroy(acr_trainer *t)
     acr__free(t->ctx, t->execs);
     acr__free(t->ctx, (void *)t->tickets);
     acr__free(t->ctx, t->for_output);
+    acr__free(t->ctx, t->decoded);
     acr__free(t->ctx, t->segments);
     acr__free(t->ctx, t->trained);
     acr__free(t->ctx, t->uses);
     acr__free(t->ctx, t->compacts);
     acr__free(t->ctx, t->offset_memory);
+    acr__free(t->ctx, t->staged_ends);
     acr__free(t->ctx, t);
 }
 
@@ -366,7 +378,7 @@ static ACR_APART acr_status read_gradient(acr_trainer *t, int param, int64_t fir
     FAIL_IF(!t->open, t->ctx, ACR_E_STATE, "acr_gradient_read: no window is open");
     /* the stage holds rows whose gradients are not there yet, and may not move under them */
     FAIL_IF(t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward is due after acr_window_forward");
-    acr__stage_flush(t);
+    acr__stage_flush(t, false);
     for (int i = 0; i < t->trained_count; i++)
         if (t->trained[i].param == param) {
             for (int64_t j = 0; j < n; j++)

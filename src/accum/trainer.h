@@ -31,6 +31,7 @@ typedef struct acr__compact {
 typedef struct acr__use_sum {
     char *acc, *acc2; /* acc2: NULL unless planned */
     acr_domain domain; /* whose rows the chain runs over */
+    const acr__exec *blocks; /* of a weight in bf16, whose chain is over blocks; else NULL */
     const acr__compact *compact; /* NULL: acc has all of the parameter's elements */
 } acr__use_sum;
 
@@ -69,6 +70,8 @@ struct acr_trainer {
     acr__exec *execs; /* a node each */
     _Atomic uint64_t *tickets; /* of all execs */
     bool *for_output; /* a node each: predictions need it */
+    bool *decoded;    /* a node each: the output that is decoded needs it */
+    int64_t past;     /* tokens of acr_decode's sequence */
     acr__segment_memory *segments; /* as many as the plan's */
     acr__trained *trained;         /* by segment, then by name */
     int trained_count;
@@ -79,7 +82,7 @@ struct acr_trainer {
     int64_t work; /* multiply-adds a sample, forward and back, about */
     bool packed_valid;
 
-    void (*watch)(acr_trainer *t, int step); /* tests: called before each step of a team of one */
+    void (*watch)(const acr_trainer *t, int step); /* tests: called before each step of a team of one */
 
     acr__run run;
     acr_clock clock;
@@ -93,6 +96,7 @@ struct acr_trainer {
     int64_t slot_bytes[ACR_MAX_INPUTS];
     int32_t *slot_offsets[ACR_MAX_DOMAINS];
     int32_t *offset_memory; /* ragged domains x (micro_batch + 1) */
+    int32_t *staged_ends;   /* bf16: ragged domains x stage_samples: where the staged samples end */
     acr_status fetched[ACR_MAX_FETCHERS]; /* by member */
 };
 
@@ -122,12 +126,18 @@ enum acr__mode {
  * runs the mode's steps. The caller has made room in the stage. */
 acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source *source, int64_t window, int64_t first,
                           int64_t n);
+/* This member's share of steps [from, to), over the rows that `run` says; of those
+ * nodes alone that `wanted` marks, where it is not NULL. All of it is done, for every
+ * member, when it returns. */
+void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index,
+                    int count);
 /* Backward alone, after ACR_FORWARD_ONLY; the outputs' gradients are written. */
 void acr__micro_backward(acr_trainer *t);
 /* Room for n more samples in the stage; takes the due weight gradients if not. */
 void acr__stage_reserve(acr_trainer *t, int64_t n);
-/* Takes the weight gradients of all staged rows. Does not change any bit. */
-void acr__stage_flush(acr_trainer *t);
+/* Takes the gradients of staged rows. Does not change any bit: in bf16 a weight's
+ * takes whole blocks, the last one only when the window closes. */
+void acr__stage_flush(acr_trainer *t, bool closes);
 /* Runs fn over the team if `work` multiply-adds pay for it, else alone. */
 void acr__team_run(acr_trainer *t, int64_t work, void (*fn)(void *arg, int index, int count), void *arg);
 /* A source over a batch in memory. batch->size etc. are checked by the caller. */
@@ -137,6 +147,9 @@ typedef struct acr__push {
 } acr__push;
 acr_status acr__push_check(const acr_trainer *t, const acr_batch *batch, bool targets);
 acr_source acr__push_source(acr__push *push);
+
+/* -- window.c: the node of an output; ACR_NONE with the sentence stored -- */
+acr_node acr__output_node(const acr_trainer *t, const char *name);
 
 /* -- memory.c: n reals from element `first` of what a node holds -- */
 void acr__put_floats(const acr_trainer *t, void *node, int64_t first, int64_t n, const float *from);
@@ -158,7 +171,8 @@ char *acr__compact_row(const acr_trainer *t, const acr__compact *c, int64_t entr
 /* Joins the uses of elements [first, first + n) of a parameter with compact ones,
  * which no window with spilled chains has. Returns where the sum is: where the use
  * `home` has it, or in `leaf` if there is none. `zeros` are n reals of +0. */
-char *acr__compact_join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *zeros, char *leaf);
+char *acr__compact_join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *zeros,
+                        char *leaf);
 /* Without a home: from the leaf back into rows, and into a leaf again, with `absent`
  * where there are none. */
 void acr__compact_keep(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *leaf);

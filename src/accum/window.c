@@ -18,6 +18,11 @@ acr_status acr_window_open(acr_trainer *t)
     memset(t->window_rows, 0, sizeof t->window_rows);
     memset(t->run.stage_rows, 0, sizeof t->run.stage_rows);
     memset(t->run.stage_first, 0, sizeof t->run.stage_first);
+    memset(t->run.summed_rows, 0, sizeof t->run.summed_rows);
+    for (int d = 0; d < ACR_MAX_DOMAINS; d++) {
+        t->run.last_block[d] = t->run.added_block[d] = -1;
+        t->run.cuts[d].count = 0;
+    }
     acr__compact_clear(t);
     acr__sum_clear(&t->loss);
     acr__sum_clear(&t->weight);
@@ -124,7 +129,7 @@ static void tick(acr_trainer *t, const acr_report *r)
 static ACR_APART acr_status close_window(acr_trainer *t, acr_report *report)
 {
     TRY(check_rows(t, 0));
-    acr__stage_flush(t);
+    acr__stage_flush(t, true);
     double W = acr__sum_value(&t->weight);
     acr_report r = {.size = sizeof r, .window = t->clock.windows, .weight = W, .samples = t->samples,
                     .micro_batches = t->micro_batches, .clip = 1};
@@ -159,7 +164,7 @@ acr_status acr_window_close(acr_trainer *t, acr_report *report)
 
 /* ---- an external loss ---- */
 
-static acr_node output_node(const acr_trainer *t, const char *name)
+acr_node acr__output_node(const acr_trainer *t, const char *name)
 {
     for (int i = 0; i < t->g->output_count; i++)
         if (!strcmp(t->g->outputs[i].name, name))
@@ -188,7 +193,7 @@ acr_status acr_window_forward(acr_trainer *t, const acr_batch *batch)
 
 static ACR_APART acr_status read_output(acr_trainer *t, const char *name, int64_t first_row, int64_t rows, float *out)
 {
-    acr_node node = output_node(t, name);
+    acr_node node = acr__output_node(t, name);
     if (node == ACR_NONE)
         return ACR_E_ARGUMENT;
     const acr__exec *e = &t->execs[node];
@@ -228,7 +233,7 @@ static void write_gradient(const acr_trainer *t, const acr__exec *e, const float
 static ACR_APART acr_status backward(acr_trainer *t, const char *name, const float *gradient, const float *weight,
                                      const float *loss)
 {
-    acr_node node = output_node(t, name);
+    acr_node node = acr__output_node(t, name);
     if (node == ACR_NONE)
         return ACR_E_ARGUMENT;
     FAIL_IF(!t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward comes after acr_window_forward");

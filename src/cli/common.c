@@ -219,8 +219,10 @@ void acr__json_f64(acr__json *j, const char *key, double value)
     fputs(value - value == 0 ? text : "null", j->f);
 }
 
-void acr__json_bool(acr__json *j, const char *key, bool value)
+void acr__json_bool(acr__json *j, const char *key, bool value) { acr__json_raw(j, key, value ? "true" : "false"); }
+
+void acr__json_raw(acr__json *j, const char *key, const char *value)
 {
     put_key(j, key);
-    fputs(value ? "true" : "false", j->f);
+    fputs(value, j->f);
 }

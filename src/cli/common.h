@@ -82,6 +82,7 @@ void acr__json_text(acr__json *j, const char *key, const char *value); /* NULL: 
 void acr__json_i64(acr__json *j, const char *key, int64_t value);
 void acr__json_f64(acr__json *j, const char *key, double value);
 void acr__json_bool(acr__json *j, const char *key, bool value);
+void acr__json_raw(acr__json *j, const char *key, const char *value); /* a JSON value as text */
 
 /* report.c: FOLDER/report.html from what lies in the run folder (resolved.yaml,
  * metrics.jsonl, receipt.json). Takes at most ACR__REPORT_BYTES of memory. */

@@ -25,7 +25,7 @@ typedef struct chart {
     enum { PLAIN, LOG, FROM_ZERO } scale;
 } chart;
 
-enum { SERIES = 7 };
+enum { SERIES = 9 };
 static const series blank[SERIES] = {
     {"loss", "training", "#2563eb", {0}, {0}},
     {"eval_loss", "evaluation", "#dc2626", {0}, {0}},
@@ -33,6 +33,8 @@ static const series blank[SERIES] = {
     {"lr", "learning rate", "#7c3aed", {0}, {0}},
     {"grad_norm", "gradient norm before clipping", "#b45309", {0}, {0}},
     {"samples_per_second", "samples a second", "#0891b2", {0}, {0}},
+    {"tokens_per_second", "tokens a second", "#0891b2", {0}, {0}},
+    {"eval_perplexity", "perplexity of evaluation", "#059669", {0}, {0}},
     {"peak_rss_bytes", "high-water mark, MiB", "#4b5563", {0}, {0}},
 };
 static const chart charts[] = {
@@ -41,7 +43,9 @@ static const chart charts[] = {
     {"Learning rate", 3, 1, FROM_ZERO},
     {"Gradient norm (logarithmic)", 4, 1, LOG},
     {"Samples a second", 5, 1, FROM_ZERO},
-    {"Memory of the process, MiB", 6, 1, FROM_ZERO},
+    {"Tokens a second", 6, 1, FROM_ZERO},
+    {"Perplexity (logarithmic)", 7, 1, LOG},
+    {"Memory of the process, MiB", 8, 1, FROM_ZERO},
 };
 
 static void put_text(FILE *f, const char *s)
@@ -226,7 +230,8 @@ static void put_head(FILE *f, const char *folder)
             "table{border-collapse:collapse}td{padding:.15rem .9rem .15rem 0;vertical-align:top}td+td{font-family:ui-monospace,monospace}\n"
             "td.number{text-align:right}td.bars{width:16rem;vertical-align:middle}"
             "td.bars div{height:.7rem;background:#93c5fd;border-radius:2px}\n"
-            "pre{background:#f6f6f6;padding:.8rem;border-radius:6px;overflow:auto}\n"
+            "h3{font-size:.9rem;font-weight:400;margin:.8rem 0 .2rem}\n"
+            "pre{background:#f6f6f6;padding:.8rem;border-radius:6px;overflow:auto;white-space:pre-wrap}\n"
             "@media(prefers-color-scheme:dark){body{background:#111;color:#eee}figure{border-color:#333}svg text{fill:#aaa}"
             ".grid{stroke:#2a2a2a}pre{background:#1b1b1b}td.bars div{background:#1d4ed8}}\n"
             "</style></head><body>\n<h1>");
@@ -305,6 +310,30 @@ static void put_receipt(FILE *f, const char *folder)
     json_decref(receipt);
 }
 
+/* What the model wrote at evaluations: the lines of metrics.jsonl that hold a text. */
+static void put_sample(void *user, int64_t step, const char *line)
+{
+    FILE *f = user;
+    json_t *all = strstr(line, "\"sample\":") ? json_loads(line, 0, NULL) : NULL;
+    const char *text = json_string_value(json_object_get(all, "sample"));
+    if (text) {
+        fprintf(f, "<h3>after update %lld</h3>\n<pre>", (long long)step);
+        put_text(f, text);
+        fprintf(f, "</pre>\n");
+    }
+    json_decref(all);
+}
+
+static void put_samples(FILE *f, const char *folder)
+{
+    long before = ftell(f), begun;
+    fprintf(f, "<h2>Samples</h2>\n");
+    begun = ftell(f);
+    each_line(folder, put_sample, f);
+    if (ftell(f) == begun) /* none: the heading goes too */
+        fseek(f, before, SEEK_SET);
+}
+
 static void put_recipe(FILE *f, const char *folder)
 {
     char path[4400], line[1024];
@@ -337,6 +366,7 @@ acr_status acr__report_write(acr_context *ctx, const char *folder)
     for (size_t i = 0; i < sizeof charts / sizeof *charts; i++)
         draw_chart(f, &charts[i], r.all, r.last);
     fprintf(f, "</div>\n");
+    put_samples(f, folder);
     put_receipt(f, folder);
     put_recipe(f, folder);
     fprintf(f, "<p>accrue %s, numerics %d</p>\n</body></html>\n", acr_version(), acr_numerics());

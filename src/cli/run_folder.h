@@ -24,7 +24,7 @@
  * that they read back equal. */
 /* clang-format off */
 #define ACR__RUN_COUNTS(X)                                                           \
-    X(updates_since) X(samples_since) X(micro_since) X(skipped_since)                \
+    X(updates_since) X(samples_since) X(micro_since) X(skipped_since) X(rows_since)  \
     X(eval_due) X(eval_step) X(best_step) X(jsonl_at) X(csv_at) X(events_at)
 #define ACR__RUN_REALS(X)                                                            \
     X(loss_since) X(weight_since) X(last_loss) X(eval_loss) X(eval_accuracy) X(best_metric)

@@ -3,6 +3,7 @@
  * finished, is the last one that matters. */
 #include "cli/memory.h"
 #include "cli/train_run.h"
+#include "io/hf.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -34,7 +35,7 @@ static acr_status save_model(acr__train_run *r, result *out)
     acr__number_f64(r->s->mean, numbers[0]);
     acr__number_f64(r->s->deviation, numbers[1]);
     acr_model_opts opts = ACR_MODEL_OPTS_INIT;
-    opts.metadata_count = 2;
+    opts.metadata_count = r->s->language ? 0 : 2;
     opts.metadata_keys = keys;
     opts.metadata_values = values;
     TRY(acr_clock_get(t, &out->clock));
@@ -45,7 +46,20 @@ static acr_status save_model(acr__train_run *r, result *out)
     return acr_weights_hash(t, out->hash);
 }
 
-static void describe_model(acr__json *j, const acr__config *cfg)
+/* The architecture in config.json's words, under the name "model". */
+static acr_status describe_language(acr__json *j, const acr__setup *s)
+{
+    json_t *model;
+    TRY(acr__lm_to_json(s->ctx, &s->lm, &model));
+    char *text = json_dumps(model, JSON_INDENT(0) | JSON_REAL_PRECISION(17));
+    json_decref(model);
+    FAIL_IF(!text, s->ctx, ACR_E_NO_MEMORY, "memory is short for the model's description");
+    acr__json_raw(j, "model", text);
+    free(text);
+    return ACR_OK;
+}
+
+static void describe_layers(acr__json *j, const acr__config *cfg)
 {
     static const char *const activation[] = {"relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid"};
     acr__json_object(j, "model");
@@ -68,6 +82,20 @@ static void describe_model(acr__json *j, const acr__config *cfg)
     acr__json_end(j);
 }
 
+/* What the weights are, and of a dense network also what an input goes through first. */
+static acr_status describe_model(acr__json *j, const acr__setup *s)
+{
+    if (s->language)
+        return describe_language(j, s);
+    describe_layers(j, s->cfg);
+    acr__json_object(j, "input");
+    acr__json_f64(j, "scale", s->cfg->data_scale);
+    acr__json_f64(j, "mean", s->mean);
+    acr__json_f64(j, "deviation", s->deviation);
+    acr__json_end(j);
+    return ACR_OK;
+}
+
 /* How to use the weights: what they are, and what an input goes through first. */
 static acr_status write_description(acr__train_run *r, const result *out)
 {
@@ -80,19 +108,16 @@ static acr_status write_description(acr__train_run *r, const result *out)
     acr__json_object(&j, NULL);
     acr__json_text(&j, "accrue", acr_version());
     acr__json_i64(&j, "numerics", acr_numerics());
-    describe_model(&j, r->s->cfg);
-    acr__json_object(&j, "input");
-    acr__json_f64(&j, "scale", r->s->cfg->data_scale);
-    acr__json_f64(&j, "mean", r->s->mean);
-    acr__json_f64(&j, "deviation", r->s->deviation);
-    acr__json_end(&j);
+    acr_status status = describe_model(&j, r->s);
     acr__json_text(&j, "loss", acr__loss_name(r->s->cfg));
+    acr__json_text(&j, "dtype", r->s->cfg->dtype == ACR__DTYPE_BFLOAT16 ? "bfloat16" : "float32");
     acr__json_text(&j, "weights_hash", out->hash);
     acr__json_text(&j, "recipe_hash", r->folder->recipe_hash);
     acr__json_end(&j);
     bool whole = fclose(f) == 0;
     snprintf(path, sizeof path, "%s/accrue.json", r->folder->path);
-    acr_status status = whole ? acr__file_put(r->s->ctx, path, text, bytes) : no_memory(r);
+    if (status == ACR_OK)
+        status = whole ? acr__file_put(r->s->ctx, path, text, bytes) : no_memory(r);
     free(text);
     return status;
 }
@@ -109,12 +134,19 @@ static void tell_numbers(acr__json *j, const acr__train_run *r, const result *ou
     acr__json_f64(j, "loss", r->state.last_loss);
     if (r->state.eval_step) {
         acr__json_f64(j, "eval_loss", r->state.eval_loss);
+        if (s->language)
+            acr__json_f64(j, "eval_perplexity", exp(r->state.eval_loss));
         if (!isnan(r->state.eval_accuracy))
             acr__json_f64(j, "eval_accuracy", r->state.eval_accuracy);
     }
     if (r->state.best_step) {
         acr__json_i64(j, "best_step", r->state.best_step);
         acr__json_f64(j, "best_metric", r->state.best_metric);
+    }
+    if (s->language) {
+        double tokens = (double)(out->clock.tokens - r->begun.tokens);
+        acr__json_i64(j, "tokens", out->clock.tokens);
+        acr__json_f64(j, "tokens_per_second", r->seconds > 0 ? tokens / r->seconds : 0);
     }
     acr__json_f64(j, "samples_per_second", r->seconds > 0 ? samples / r->seconds : 0);
     acr__json_f64(j, "seconds", r->seconds);

@@ -73,10 +73,14 @@ acr_graph *acr_graph_create(acr_context *ctx, const acr_graph_opts *opts)
     g->ctx = ctx;
     g->seed = o.seed;
     g->reference = o.reference != 0;
+    g->bf16 = o.products == ACR_BF16;
     g->es = g->reference ? sizeof(double) : sizeof(float);
     g->loss = ACR_NONE;
     g->domain_count = 2;
     g->domains[ACR_ONCE].max_rows = g->domains[ACR_SAMPLE].max_rows = 1;
+    if (o.products != 0 && o.products != ACR_F32 && o.products != ACR_BF16)
+        stick(g, ACR_E_ARGUMENT, "acr_graph_opts: products is %d; ACR_F32 (%d) and ACR_BF16 (%d) are allowed",
+              o.products, (int)ACR_F32, (int)ACR_BF16);
     return g;
 }
 

@@ -97,6 +97,7 @@ struct acr_graph {
     acr_context *ctx;
     uint64_t seed;
     bool reference;
+    bool bf16; /* products of linear and head nodes are by rule 2 */
     size_t es; /* bytes of a real: 4, or 8 in the reference */
 
     acr__node *nodes;
@@ -145,6 +146,11 @@ static inline bool acr__is_block_end(const acr_graph *g, acr_node i)
     return false;
 }
 static inline bool acr__is_loss(const acr__node *n) { return acr__ops[n->op].domain == ACR_OP_LOSS; }
+/* Whether the node is a product with a weight, its input 1. */
+static inline bool acr__is_product(const acr__node *n)
+{
+    return n->op == ACR_OP_linear || n->op == ACR_OP_head_cross_entropy;
+}
 /* Whether the node draws random numbers, keyed by its name. */
 static inline bool acr__is_random(const acr__node *n)
 {

@@ -81,18 +81,23 @@ void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kin
                    enum acr__split split, int index, int count);
 void acr__ticket_clear(const acr__exec *e, enum acr__ticket kind);
 
-/* Rows of dY and X in sample order, the first at row `at` of the window. */
+/* Rows of dY and X in sample order, the first at row `at` of the window. In bf16
+ * they begin and end with blocks, `before` is where the block before them began. */
 typedef struct acr__rows {
     const char *dy;
     int64_t ld_dy;
     const char *x;
-    int64_t ld_x, count, at;
+    int64_t ld_x, count, at, before;
+    acr__cuts cuts;
 } acr__rows;
 /* dW[o][i] += the sum over the rows, in order, of dY[r][o] X[r][i], for the weight
  * in[1] of `out` rows. A chain that reaches ACR_CHAIN_ROWS rows of the window is
  * spilled and begins again at 0. */
 void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__rows *rows, int64_t out,
                           enum acr__split split, int index, int count);
+
+/* The staged rows of a node whose weight takes its gradient from `dy`. */
+acr__rows acr__staged_rows(const acr__run *run, const acr__exec *e, const acr__slot *dy);
 
 /* din[slot] (+)= dout: nothing to do where they share memory. */
 void acr__pass_gradient(const acr__run *run, const acr__exec *e, int slot, int index, int count);

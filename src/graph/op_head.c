@@ -18,17 +18,52 @@
 /* Rows [row, row + rows) of the micro-batch. */
 typedef struct chunk {
     int64_t row, rows;
+    int64_t last; /* in bf16: the micro-batch's row at which its last block begins */
     char *logits;
 } chunk;
+
+/* The row of the window that the micro-batch's row `row` is. */
+static int64_t in_window(const acr__run *run, acr_domain d, int64_t row)
+{
+    return run->stage_first[d] + run->base[d] + row;
+}
+
+/* Where blocks end early, rows from `row` on. */
+static acr__cuts cuts_from(const acr__run *run, acr_domain d, int64_t row)
+{
+    return (acr__cuts){run->offsets[d] + 1, run->samples, row};
+}
+
+/* As many whole blocks as the chunk holds: one at least, for it has 64 rows or all. */
+static void take_blocks(const acr__run *run, const acr__exec *e, chunk *c)
+{
+    acr_domain d = e->domain;
+    acr__cuts cuts = cuts_from(run, d, c->row);
+    acr_gemm g = {.k = run->rows[d] - c->row, .cuts = cuts.ends, .cut_count = cuts.count, .cut_first = cuts.first};
+    int64_t most = c->rows, at = in_window(run, d, c->row), cut = 0, begin = 0, end = 0;
+    while (end < g.k && (end == 0 || !acr__ends_chain(at + begin, at + end))) {
+        int64_t next = acr__block_end(&g, end, &cut);
+        if (next > most)
+            break;
+        begin = end;
+        end = next;
+    }
+    c->rows = end;
+    c->last = c->row + begin;
+}
 
 /* No chunk goes past a row where the chains of dW are spilled. */
 static chunk chunk_at(const acr__run *run, const acr__exec *e, int64_t row)
 {
     acr_domain d = e->domain;
-    int64_t at = run->stage_first[d] + run->base[d] + row;
-    int64_t rows = acr__min(acr__min(e->chunk, run->rows[d] - row), ACR_CHAIN_ROWS - at % ACR_CHAIN_ROWS);
-    char *logits = acr__rows_at(run, &e->aux, d);
-    return (chunk){row, rows, e->aux.staged ? logits + row * e->aux.ld * (int64_t)run->es : logits};
+    chunk c = {row, acr__min(e->chunk, run->rows[d] - row), row, acr__rows_at(run, &e->aux, d)};
+    if (e->aux.staged)
+        c.logits += row * e->aux.ld * (int64_t)run->es;
+    if (!run->bf16)
+        c.rows = acr__min(c.rows, ACR_CHAIN_ROWS - in_window(run, d, row) % ACR_CHAIN_ROWS);
+    else if (!e->aux.staged)
+        take_blocks(run, e, &c);
+    return c;
 }
 
 static char *rows_at(const acr__run *run, const acr__exec *e, const acr__slot *s, const chunk *c)
@@ -82,7 +117,8 @@ static void loss(const acr__run *run, const acr__exec *e, const chunk *c, int in
     run->k->loss(&a);
 }
 
-static void gradients(const acr__run *run, const acr__exec *e, const chunk *c, int index, int count)
+/* before: where the block of the window before the chunk began (bf16). */
+static void gradients(const acr__run *run, const acr__exec *e, const chunk *c, int64_t before, int index, int count)
 {
     acr_domain d = e->domain;
     acr_gemm g = {
@@ -99,7 +135,7 @@ static void gradients(const acr__run *run, const acr__exec *e, const chunk *c, i
     }
     if (e->acc[1] && !e->aux.staged) {
         acr__rows rows = {c->logits, e->aux.ld, rows_at(run, e, &e->in[0], c), e->in[0].ld, c->rows,
-                          run->stage_first[d] + run->base[d] + c->row};
+                          in_window(run, d, c->row), before, cuts_from(run, d, c->row)};
         acr__weight_gradient(run, e, &rows, classes_of(e), ACR_SPLIT_ENTRY_ROWS, index, count);
     }
 }
@@ -107,7 +143,7 @@ static void gradients(const acr__run *run, const acr__exec *e, const chunk *c, i
 /* The weights of rows depend on labels alone: one row of zeros stands for all logits. */
 static void weigh(const acr__run *run, const acr__exec *e)
 {
-    chunk all = {0, run->rows[e->domain], acr__rows_at(run, &e->aux, e->domain)};
+    chunk all = {.rows = run->rows[e->domain], .logits = acr__rows_at(run, &e->aux, e->domain)};
     run->k->clear(all.logits, (size_t)classes_of(e) * run->es);
     loss(run, e, &all, 0, 1);
 }
@@ -119,6 +155,7 @@ void acr__head_forward(const acr__run *run, const acr__exec *e, int index, int c
         weigh(run, e);
         return;
     }
+    int64_t before = run->added_block[e->domain];
     for (int64_t row = 0; row < run->rows[e->domain];) {
         chunk c = chunk_at(run, e, row);
         if (row)
@@ -134,7 +171,8 @@ void acr__head_forward(const acr__run *run, const acr__exec *e, int index, int c
         if (index == 0 && count > 1)
             acr__ticket_clear(e, ACR_TICKET_FORWARD);
         if (learns(run, e))
-            gradients(run, e, &c, index, count);
+            gradients(run, e, &c, before, index, count);
+        before = in_window(run, e->domain, c.last);
         row += c.rows;
     }
 }
@@ -148,8 +186,7 @@ void acr__head_backward(const acr__run *run, const acr__exec *e, int index, int 
 /* The weight's, over staged rows. */
 void acr__head_gradient(const acr__run *run, const acr__exec *e, int index, int count)
 {
-    acr_domain d = e->domain;
-    acr__rows rows = {e->aux.p, e->aux.ld, e->in[0].p, e->in[0].ld, run->stage_rows[d], run->stage_first[d]};
+    acr__rows rows = acr__staged_rows(run, e, &e->aux);
     if (e->acc[1])
         acr__weight_gradient(run, e, &rows, classes_of(e), ACR_SPLIT_ENTRY_ROWS, index, count);
 }

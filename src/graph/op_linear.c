@@ -89,13 +89,14 @@ static void multiply_block(const acr__run *run, acr_gemm g, const block *b, int 
     size_t es = run->es;
     g.a = offset(g.a, b->m0 * g.a_row, es);
     g.b = offset(g.b, b->n0 * g.b_col, es);
-    g.packed = offset(g.packed, b->n0 * g.k, es);
+    if (g.packed)
+        g.packed = (const char *)g.packed + (run->bf16 ? run->k->packed_bf16(b->n0, g.k) : (size_t)(b->n0 * g.k) * es);
     g.row = offset(g.row, b->n0, es);
     g.c = (char *)g.c + (b->m0 * g.c_row + b->n0) * (int64_t)es;
     g.m = b->m1 - b->m0;
     g.n = b->n1 - b->n0;
     g.scratch = run->scratch + (size_t)index * run->scratch_bytes;
-    run->k->gemm(&g);
+    (run->bf16 ? run->k->gemm_bf16 : run->k->gemm)(&g);
 }
 
 void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g,
@@ -167,6 +168,7 @@ static void chain_block(const acr__run *run, acr_gemm g, const block *b, int ind
     late.k = g.k - early.k;
     late.a = offset(g.a, early.k * g.a_col, run->es);
     late.b = offset(g.b, early.k * g.b_row, run->es);
+    late.cut_first += early.k;
     early.start = ACR_START_C;
     multiply_block(run, late, b, index);
     multiply_block(run, early, b, index);
@@ -174,6 +176,24 @@ static void chain_block(const acr__run *run, acr_gemm g, const block *b, int ind
 #else
 #define chain_block multiply_block
 #endif
+
+/* The end of the rows from r on up to where their chain is spilled, or of them all;
+ * *last is where the last row, in bf16 the last block, of them begins. */
+static int64_t chain_end(const acr__run *run, const acr__rows *rows, int64_t r, int64_t *last)
+{
+    if (!run->bf16) {
+        int64_t end = acr__min(r + ACR_CHAIN_ROWS - (rows->at + r) % ACR_CHAIN_ROWS, rows->count);
+        *last = end - 1;
+        return end;
+    }
+    acr_gemm g = {.k = rows->count, .cuts = rows->cuts.ends, .cut_count = rows->cuts.count, .cut_first = rows->cuts.first};
+    int64_t cut = 0, end = r;
+    do {
+        *last = end;
+        end = acr__block_end(&g, end, &cut);
+    } while (end < rows->count && !acr__ends_chain(rows->at + *last, rows->at + end));
+    return end;
+}
 
 /* Transposed, dW[i][o]: the factors change places, which no fma sees. */
 void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__rows *rows, int64_t out,
@@ -183,24 +203,25 @@ void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__ro
     int64_t in = e->in_cols[0], es = (int64_t)run->es, m = transposed ? in : out, n = transposed ? out : in;
     const char *left = transposed ? rows->x : rows->dy, *right = transposed ? rows->dy : rows->x;
     int64_t ld_left = transposed ? rows->ld_x : rows->ld_dy, ld_right = transposed ? rows->ld_dy : rows->ld_x;
-    for (int64_t r = 0, next; r < rows->count; r = next) {
-        int64_t at = rows->at + r;
-        next = acr__min(r + ACR_CHAIN_ROWS - at % ACR_CHAIN_ROWS, rows->count);
+    int64_t before = run->bf16 ? rows->before : rows->at - 1;
+    for (int64_t r = 0, next, last; r < rows->count; r = next, before = rows->at + last) {
+        next = chain_end(run, rows, r, &last);
         acr_gemm g = {
             .m = m, .n = n, .k = next - r,
             .a = left + r * ld_left * es, .a_row = 1, .a_col = ld_left,
             .b = right + r * ld_right * es, .b_row = ld_right, .b_col = 1,
             .c = e->acc[1], .c_row = n,
-            .start = at % ACR_CHAIN_ROWS == 0 ? ACR_START_ZERO : ACR_START_C,
+            .start = acr__begins_chain(before, rows->at + r) ? ACR_START_ZERO : ACR_START_C,
+            .cuts = rows->cuts.ends, .cut_count = rows->cuts.count, .cut_first = rows->cuts.first + r,
         };
-        int64_t end = rows->at + next;
+        bool ends = acr__ends_chain(rows->at + last, rows->at + next);
         sharing s = share(run, e, ACR_TICKET_GRADIENT, m, n, split, index, count);
         if (next - r < rows->count)
             s.owned = s.total; /* another block of the same chains follows: each stays with its member */
         for (block b; next_block(&s, &b);) {
             chain_block(run, g, &b, index);
-            if (end % ACR_CHAIN_ROWS == 0 && e->acc2[1])
-                spill(run, &b, n, end == ACR_CHAIN_ROWS, e->acc[1], e->acc2[1]);
+            if (ends && e->acc2[1])
+                spill(run, &b, n, rows->at + last < ACR_CHAIN_ROWS, e->acc[1], e->acc2[1]);
         }
     }
 }
@@ -214,7 +235,7 @@ static void bias_gradient(const acr__run *run, const acr__exec *e, int slot, int
     if (b.n0 >= b.n1)
         return;
     char *acc = (char *)e->acc[slot] + b.n0 * (int64_t)run->es;
-    for (int64_t r = 0, next; r < run->stage_rows[d]; r = next) {
+    for (int64_t r = run->summed_rows[d], next; r < run->stage_rows[d]; r = next) {
         next = acr__chunk_end(run, d, r);
         if ((run->stage_first[d] + r) % ACR_CHAIN_ROWS == 0)
             run->k->clear(acc, (size_t)(b.n1 - b.n0) * run->es);
@@ -226,10 +247,16 @@ static void bias_gradient(const acr__run *run, const acr__exec *e, int slot, int
     }
 }
 
-void acr__linear_gradient(const acr__run *run, const acr__exec *e, int index, int count)
+acr__rows acr__staged_rows(const acr__run *run, const acr__exec *e, const acr__slot *dy)
 {
     acr_domain d = e->domain;
-    acr__rows rows = {e->dout.p, e->dout.ld, e->in[0].p, e->in[0].ld, run->stage_rows[d], run->stage_first[d]};
+    return (acr__rows){dy->p, dy->ld, e->in[0].p, e->in[0].ld, run->due_rows[d], run->stage_first[d], run->last_block[d],
+                       run->cuts[d]};
+}
+
+void acr__linear_gradient(const acr__run *run, const acr__exec *e, int index, int count)
+{
+    acr__rows rows = acr__staged_rows(run, e, &e->dout);
     if (e->acc[1])
         acr__weight_gradient(run, e, &rows, e->node->cols, ACR_SPLIT_FEATURES, index, count);
     if (e->node->inputs > 2 && e->acc[2])

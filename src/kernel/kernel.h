@@ -24,15 +24,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* -- rule 1: products ----------------------------------------------------- */
+/* -- rules 1 and 2: products ------------------------------------------------ */
 enum acr_start {
     ACR_START_ZERO, /* each chain starts from +0 */
     ACR_START_C,    /* from what C holds */
     ACR_START_ROW,  /* C[i][j] starts from row[j] (a bias) */
 };
+enum { ACR_BLOCK = 32 }; /* depths of a block of rule 2 */
 
-/* C[i][j] = fma chain over p = 0 .. k-1 of A[i][p] * B[p][j], in that order,
- * from the start chosen. Of each stride pair one member is 1. k may be 0. */
+/* gemm: C[i][j] = fma chain over p = 0 .. k-1 of A[i][p] * B[p][j], in that order,
+ * from the start chosen. Of each stride pair one member is 1. k may be 0.
+ *
+ * gemm_bf16: the chain is over blocks of 32 depths, C = C + (e + o), where e and
+ * o are chains from +0 over the block's even and odd places of operands rounded
+ * to bf16; a block that has fewer depths is filled with +0 in both operands
+ * (rule 2; mma32.h). A block ends after 32 depths, at k, and at each cut. C, row
+ * and what the chain starts from stay real. k = 0 leaves the start as it is. */
 typedef struct acr_gemm {
     int64_t m, n, k;
     const void *a;
@@ -45,7 +52,22 @@ typedef struct acr_gemm {
     enum acr_start start;
     const void *row; /* ACR_START_ROW */
     void *scratch;   /* gemm_scratch bytes, 64-byte aligned, this thread's own */
+
+    /* gemm_bf16 alone */
+    bool a_bf16, b_bf16;  /* the operand holds what round_bf16 wrote, not reals */
+    const int32_t *cuts;  /* in the host's memory, ascending; depth p is place cut_first + p. NULL where packed */
+    int64_t cut_count, cut_first;
 } acr_gemm;
+
+/* Where the block of gemm_bf16 that begins at depth p ends. *cut is 0 for the
+ * first block, and remembers for the next. */
+static inline int64_t acr__block_end(const acr_gemm *g, int64_t p, int64_t *cut)
+{
+    int64_t end = p + ACR_BLOCK < g->k ? p + ACR_BLOCK : g->k;
+    while (*cut < g->cut_count && g->cuts[*cut] - g->cut_first <= p)
+        ++*cut;
+    return *cut < g->cut_count && g->cuts[*cut] - g->cut_first < end ? g->cuts[*cut] - g->cut_first : end;
+}
 
 /* -- elementwise ---------------------------------------------------------- */
 enum acr_unary { ACR_RELU, ACR_LEAKY_RELU, ACR_GELU, ACR_GELU_TANH, ACR_SILU, ACR_TANH, ACR_SIGMOID };
@@ -136,6 +158,27 @@ typedef struct acr_kernels {
      * or multiplied alone. */
     void (*gemm)(const acr_gemm *g);
     void (*pack_b)(int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col, void *out);
+
+    /* -- rule 2. gemm_bf16_scratch, pack_b_bf16 and packed panels serve it as
+     * their namesakes serve gemm, with the same `panel`. A packed panel holds k
+     * rounded up to whole blocks, filled with +0; panel q is at
+     * out + packed_bf16(q*panel, k), and how it is laid out is the table's affair:
+     *
+     *   scalar, avx2, avx512, neon, amx   [block][16][panel] words of 32 bits, word w
+     *                     of a block: depth 2w in the low half, 2w+1 in the high half
+     *   avx512_bf16       the same size, word w: depth 4*(w%8) + w/8 in the high half,
+     *                     the depth two after it in the low half
+     *   neon              before each panel 64 bytes, the first four of which are
+     *                     the smallest exponent field of its numbers but 0
+     *   ref64             pack_b's: the reference does not round
+     *
+     * round_bf16: n reals become operands, bf16_bytes each: nearest even,
+     * exponent field 0 -> +-0 (base/bf16.h). In the reference a copy. */
+    size_t gemm_bf16_scratch, bf16_bytes;
+    void (*gemm_bf16)(const acr_gemm *g);
+    void (*pack_b_bf16)(int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col, bool b_bf16, void *out);
+    size_t (*packed_bf16)(int64_t n, int64_t k); /* bytes of n columns, whole panels */
+    void (*round_bf16)(int64_t n, const void *x, void *out);
 
     /* y = f(x), in place. param: leaky_relu's slope. */
     void (*unary)(enum acr_unary f, float param, int64_t rows, int64_t cols, const void *x, int64_t ldx, void *y, int64_t ldy);

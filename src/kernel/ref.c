@@ -1,7 +1,7 @@
 /* ref.c: every kernel in plain C; this file: products, elementwise, dropout,
- * column sums, the close of a window, optimizers, and the table. ref_rows.c has
- * norms and softmax, ref_attention.c attention and rotary positions, ref_loss.c
- * the losses.
+ * column sums, the close of a window, optimizers, and the table. ref_bf16.c has
+ * the products in bf16, ref_rows.c norms and softmax, ref_attention.c attention
+ * and rotary positions, ref_loss.c the losses.
  *
  * Invariant: this is the definition. Each output element is one fixed sequence
  * of IEEE operations, named in kernel.h or here, and every other table gives
@@ -11,9 +11,10 @@
  * Does not check arguments, allocate or thread: the callers do. */
 #include "base/philox.h"
 #include "kernel/host_memory.h"
+#include "kernel/ref_bf16.h"
 #include "kernel/ref_rows.h"
 
-enum { PANEL = 8, ROWS = 4, DEPTH = 256 };
+enum { PANEL = ACR_REF_PANEL, ROWS = 4, DEPTH = 256 };
 
 /* -- rule 1 --------------------------------------------------------------- */
 /* c[i][j] = chain over p of a[i][p] * b[p][j] from what c holds; b is a panel.
@@ -277,6 +278,12 @@ const acr_kernels ACR_REF(kernels) = {
     ACR_HOST_MEMORY,
     .gemm = gemm,
     .pack_b = pack_b,
+    .gemm_bf16_scratch = DEPTH * PANEL * sizeof(real), /* ref64's is gemm */
+    .bf16_bytes = sizeof(real) == 8 ? sizeof(real) : 2,
+    .gemm_bf16 = ACR_REF(gemm_bf16),
+    .pack_b_bf16 = ACR_REF(pack_b_bf16),
+    .packed_bf16 = ACR_REF(packed_bf16),
+    .round_bf16 = ACR_REF(round_bf16),
     .unary = unary,
     .unary_back = unary_back,
     .copy = copy,

@@ -8,6 +8,10 @@
  * rows of X and dY are staged and the products run once over many micro-batches:
  * the same chain in the same order, so the mode never shows in the bits.
  *
+ * In bf16 a weight gradient over samples of one row takes blocks of 32 rows of the
+ * window, however those came into it, so such a plan is always staged and its stage
+ * has room for a micro-batch behind 31 rows that make no block yet.
+ *
  * The order of steps and what lives when is steps.c's, offsets are place.c's. */
 #include "plan/plan.h"
 #include "base/context.h"
@@ -26,6 +30,11 @@ enum {
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples)
 {
     return samples * p->g->domains[d].max_rows;
+}
+
+int64_t acr__plan_places(const acr_plan *p, acr_domain d)
+{
+    return acr__max(p->g->domains[d].max_rows, p->opts.cache_rows);
 }
 
 ACR_PRINTF(7, 8)
@@ -106,6 +115,7 @@ static acr_status add_rows(acr_plan *p, int *out, acr_node i, bool staged, acr_k
     TRY(add(p, out, staged ? ACR_KIND_STAGING : kind, rows, cols, element, "%s %d%s", label(n), (int)i, what));
     acr__buffer *b = &p->buffers[*out];
     b->staged = staged;
+    b->domain = n->domain;
     if (!staged)
         acr__plan_untouched(b);
     return ACR_OK;
@@ -151,10 +161,11 @@ static acr_status add_head(acr_plan *p, acr_node i)
     int *out = &p->places[i].aux;
     int64_t ld = acr__round_up(acr__classes(g, n), 16);
     ld += ld % 1024 == 0 ? 16 : 0; /* rows would fall on the same sets of a cache */
-    TRY(add(p, out, p->head_staged ? ACR_KIND_STAGING : ACR_KIND_SCRATCH, p->chunk, ld, g->es, "%s %d.logits", label(n),
-            (int)i));
+    TRY(add(p, out, p->head_staged ? ACR_KIND_STAGING : ACR_KIND_SCRATCH, p->chunk, ld, g->es, "%s %d.logits",
+            label(n), (int)i));
     acr__buffer *b = &p->buffers[*out];
     b->staged = p->head_staged;
+    b->domain = n->domain;
     if (!b->staged)
         acr__plan_untouched(b);
     return ACR_OK;
@@ -166,9 +177,15 @@ static acr_status add_packed(acr_plan *p, acr_node i, const acr_kernels *k)
     const acr__node *n = &g->nodes[i];
     acr__place *place = &p->places[i];
     const char *name = label(&g->nodes[n->in[1]]);
+    bool back = acr__plan_passes(p, n, 0);
     int64_t in = g->nodes[n->in[0]].cols, out = g->nodes[n->in[1]].cols / in;
+    if (g->bf16) {
+        TRY(add(p, &place->packed, ACR_KIND_PACKED, 1, (int64_t)k->packed_bf16(out, in), 1, "%s^T packed", name));
+        return back ? add(p, &place->packed_back, ACR_KIND_PACKED, 1, (int64_t)k->packed_bf16(in, out), 1, "%s packed",
+                          name) : ACR_OK;
+    }
     TRY(add(p, &place->packed, ACR_KIND_PACKED, acr__round_up(out, k->panel), in, g->es, "%s^T packed", name));
-    if (acr__plan_passes(p, n, 0))
+    if (back)
         TRY(add(p, &place->packed_back, ACR_KIND_PACKED, acr__round_up(in, k->panel), out, g->es, "%s packed", name));
     return ACR_OK;
 }
@@ -189,7 +206,8 @@ static acr_status add_compact(acr_plan *p, acr_node i)
     acr__place *place = &p->places[i];
     const char *name = label(table);
     int64_t rows = acr__plan_rows(p, n->domain, p->opts.micro_batch);
-    TRY(add(p, &place->acc[1], ACR_KIND_GRADIENT, acr__plan_compact(p, n, 1), n->cols, g->es, "%s.grad by token", name));
+    TRY(add(p, &place->acc[1], ACR_KIND_GRADIENT, acr__plan_compact(p, n, 1), n->cols, g->es, "%s.grad by token",
+            name));
     TRY(add(p, &place->slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots", name));
     TRY(add(p, &place->host_slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots, host", name));
     p->buffers[place->host_slots].host = true;
@@ -217,7 +235,7 @@ static acr_status add_table(acr_plan *p, acr_node i)
             p->places[i].table = p->places[j].table;
             return ACR_OK;
         }
-    return add(p, &p->places[i].table, ACR_KIND_PARAMETER, p->g->domains[n->domain].max_rows, n->rope.dim, p->g->es,
+    return add(p, &p->places[i].table, ACR_KIND_PARAMETER, acr__plan_places(p, n->domain), n->rope.dim, p->g->es,
                "rope %d.table", (int)i);
 }
 
@@ -238,11 +256,15 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
                 sizeof(float), "%s.raw", label(n)));
         p->buffers[place->raw].host = true;
     }
+    for (int part = 0; part < 2 && n->op == ACR_OP_attention && n->live && p->opts.cache_rows; part++)
+        TRY(add(p, &place->cached[part], ACR_KIND_STATE, p->opts.cache_rows, n->kv_heads * n->dim, g->es, "%s %d.%s",
+                label(n), (int)i, part ? "values" : "keys"));
     if (n->class_weight && n->live)
-        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight", label(n)));
+        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight",
+                label(n)));
     if (n->op == ACR_OP_head_cross_entropy && n->live)
         TRY(add_head(p, i));
-    if ((n->op == ACR_OP_linear || n->op == ACR_OP_head_cross_entropy) && n->live && p->opts.pack)
+    if (acr__is_product(n) && n->live && p->opts.pack)
         TRY(add_packed(p, i, k));
     for (int j = 0; j < n->inputs; j++) {
         const acr__node *in = &g->nodes[n->in[j]];
@@ -318,6 +340,8 @@ static acr_status add_params(acr_plan *p)
 static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
 {
     size_t most = k->gemm_scratch, leaves = 2 * LEAF * p->g->es;
+    if (p->g->bf16 && k->gemm_bf16_scratch + 128 > most)
+        most = k->gemm_bf16_scratch + 128; /* and a cell behind it: acr__joined */
     if (p->compact && leaves > most)
         most = leaves; /* the close of a window puts leaves together there */
     for (int i = 0; i < p->g->node_count; i++) {
@@ -325,7 +349,7 @@ static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
         if (n->op != ACR_OP_attention || !n->live)
             continue;
         bool back = p->opts.optimizer && n->needs_grad;
-        size_t bytes = k->attention_scratch(p->g->domains[n->domain].max_rows, n->dim, back);
+        size_t bytes = k->attention_scratch(acr__plan_places(p, n->domain), n->dim, back);
         most = bytes > most ? bytes : most;
     }
     return (most + 63) / 64 * 64;
@@ -367,9 +391,25 @@ static acr_status check_opts(acr_plan *p)
     int blocks = acr_block_count(p->g);
     FAIL_IF(o->recompute < 0 || o->recompute > blocks, p->ctx, ACR_E_ARGUMENT,
             "recompute is %d blocks, from 0 to the graph's %d are allowed", o->recompute, blocks);
+    FAIL_IF(o->cache_rows < 0 || o->cache_rows > INT32_MAX, p->ctx, ACR_E_ARGUMENT,
+            "cache_rows is %lld, from 0 to 2147483647 is allowed", (long long)o->cache_rows);
+    FAIL_IF(o->cache_rows && o->optimizer, p->ctx, ACR_E_ARGUMENT,
+            "cache_rows is %lld and the optimizer %d; a plan for acr_decode only predicts, with optimizer 0",
+            (long long)o->cache_rows, (int)o->optimizer);
     FAIL_IF(o->optimizer < 0 || o->optimizer > ACR_ADAMW, p->ctx, ACR_E_ARGUMENT, "optimizer %d is unknown",
             (int)o->optimizer);
     return ACR_OK;
+}
+
+/* Whether some weight's gradient sums over samples of one row. */
+static bool sums_over_samples(const acr_plan *p)
+{
+    for (int i = 0; i < p->g->node_count; i++) {
+        const acr__node *n = &p->g->nodes[i];
+        if (n->live && acr__is_product(n) && n->domain == ACR_SAMPLE && acr__plan_collects(p, n, 1))
+            return true;
+    }
+    return false;
 }
 
 static void choose_stage(acr_plan *p)
@@ -384,6 +424,9 @@ static void choose_stage(acr_plan *p)
             rows = acr__min(rows, acr__max(1, p->opts.max_window_rows / widest));
     }
     p->stage_samples = acr__round_up(acr__max(rows, micro), micro);
+    p->blocks = p->g->bf16 && sums_over_samples(p);
+    if (p->blocks)
+        p->stage_samples = rows > micro + ACR_BLOCK - 1 ? p->stage_samples : micro + ACR_BLOCK - 1;
     p->staged = p->stage_samples > micro;
 }
 
@@ -395,7 +438,7 @@ static void choose_chunk(acr_plan *p)
         return;
     const acr__node *n = &g->nodes[g->loss];
     int64_t staged = acr__plan_rows(p, n->domain, p->stage_samples), most = CHUNK_ROWS;
-    p->head_staged = p->staged && staged <= CHUNK_STAGED;
+    p->head_staged = p->staged && (staged <= CHUNK_STAGED || (p->blocks && n->domain == ACR_SAMPLE));
     while (most > CHUNK_LEAST && most * acr__classes(g, n) > CHUNK_BYTES / (int64_t)g->es)
         most /= 2;
     p->chunk = p->head_staged ? staged : acr__min(most, acr__plan_rows(p, n->domain, p->opts.micro_batch));
@@ -408,6 +451,10 @@ static acr_status build(acr_plan *p)
     p->slots = p->opts.optimizer == ACR_SGD ? p->opts.momentum != 0 : p->opts.optimizer ? 2 : 0;
     p->second = p->opts.max_window_rows > ACR_CHAIN_ROWS;
     choose_stage(p);
+    for (int d = 2; d < g->domain_count && g->bf16 && p->staged; d++)
+        FAIL_IF(acr__plan_rows(p, d, p->stage_samples) > INT32_MAX, p->ctx, ACR_E_ARGUMENT,
+                "stage_rows is %lld samples of up to %lld rows of '%s'; 2147483647 rows are the most",
+                (long long)p->stage_samples, (long long)g->domains[d].max_rows, g->domains[d].name);
     choose_chunk(p);
     p->places = acr__alloc(p->ctx, ((size_t)g->node_count + 1) * sizeof *p->places);
     p->param_places = acr__alloc(p->ctx, ((size_t)g->param_count + 1) * sizeof *p->param_places);

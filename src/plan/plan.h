@@ -13,6 +13,7 @@ typedef struct acr__buffer {
     size_t bytes, offset;
     int64_t ld;
     bool staged;
+    acr_domain domain; /* staged: whose rows */
     bool host; /* read and written by host code: behind the arena, never on a device */
     bool dropped; /* computed again in the backward: it has a second life then */
     int32_t first, last, again_first, again_last; /* last < first: there is no such life */
@@ -27,6 +28,7 @@ typedef struct acr__place {
      * has in this window, or -1; for each row of the micro-batch its id's row, as host
      * code finds it and as kernels read it */
     int entries, host_slots, slots;
+    int cached[2]; /* attention: keys and values of acr_decode's sequence */
     int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
 } acr__place;
@@ -62,6 +64,7 @@ struct acr_plan {
     acr_plan_opts opts;
     int64_t stage_samples;
     bool staged;   /* weight gradients are taken after several micro-batches */
+    bool blocks;   /* bf16, and weights sum over samples of one row: in blocks of the window's rows */
     bool second;   /* second accumulators are planned */
     int64_t chunk; /* rows of logits that a head works on at a time */
     bool head_staged; /* they are rows of the stage */
@@ -105,6 +108,8 @@ acr_status acr__place_buffers(acr_plan *p);
 /* Rows of a compact accumulator for input `slot` of the node; 0: it has one for each
  * entry. Rule 4b: a token that does not occur in a window has no row. */
 int64_t acr__plan_compact(const acr_plan *p, const acr__node *n, int slot);
+/* Places a sample of that domain can have: max_rows, or those of acr_decode. */
+int64_t acr__plan_places(const acr_plan *p, acr_domain d);
 /* Rows a buffer of that domain needs for `samples` samples. */
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples);
 

@@ -26,7 +26,7 @@ static bool went_well(const counting *c, acr_context *ctx, acr_status status)
 static bool train(counting *c, const zoo_case *z, int threads, int reference, zoo_run *r)
 {
     acr_context_opts co = counting_context(c, threads);
-    acr_graph_opts go = {sizeof go, 1, reference};
+    acr_graph_opts go = {sizeof go, 1, reference, 0};
     acr_plan_opts po = ACR_PLAN_OPTS_INIT;
     acr_status status = acr_context_create(&r->ctx, &co);
     if (!r->ctx) {

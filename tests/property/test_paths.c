@@ -59,7 +59,9 @@ static void micro_batch(const acr_kernels *k, int64_t r, int64_t n, const void *
 {
     const float *x = given.x + r * I;
     float *y = o->y + r * O, *dy = o->dy + r * O;
-    acr_gemm forward = {n, O, I, x, I, 1, given.w, 1, I, packed, y, O, ACR_START_ROW, given.b, scratch};
+    acr_gemm forward = {.m = n, .n = O, .k = I, .a = x, .a_row = I, .a_col = 1, .b = given.w, .b_row = 1,
+                        .b_col = I, .packed = packed, .c = y, .c_row = O, .start = ACR_START_ROW,
+                        .row = given.b, .scratch = scratch};
     k->gemm(&forward);
     k->softmax(n, O, y, O, o->probabilities + r * O, O);
     acr_loss_args loss = {.kind = ACR_CROSS_ENTROPY, .rows = n, .cols = O, .pred = y, .ld_pred = O,
@@ -67,9 +69,11 @@ static void micro_batch(const acr_kernels *k, int64_t r, int64_t n, const void *
                           .dpred = dy, .ld_dpred = O, .row_loss = o->loss + r, .row_weight = o->weight + r,
                           .row_correct = o->correct + r};
     k->loss(&loss);
-    acr_gemm back = {n, I, O, dy, O, 1, given.w, I, 1, NULL, o->dx + r * I, I, ACR_START_ZERO, NULL, scratch};
+    acr_gemm back = {.m = n, .n = I, .k = O, .a = dy, .a_row = O, .a_col = 1, .b = given.w, .b_row = I,
+                     .b_col = 1, .c = o->dx + r * I, .c_row = I, .start = ACR_START_ZERO, .scratch = scratch};
     k->gemm(&back);
-    acr_gemm weight = {O, I, n, dy, 1, O, x, I, 1, NULL, o->dw, I, ACR_START_C, NULL, scratch};
+    acr_gemm weight = {.m = O, .n = I, .k = n, .a = dy, .a_row = 1, .a_col = O, .b = x, .b_row = I, .b_col = 1,
+                       .c = o->dw, .c_row = I, .start = ACR_START_C, .scratch = scratch};
     k->gemm(&weight);
     k->column_sum(n, O, dy, O, o->db);
     k->norm(false, n, I, x, I, given.gamma, NULL, 1e-5f, o->norm + r * I, I, o->stats + 2 * r);
@@ -135,7 +139,8 @@ static void test_products_in_pieces(void **state)
     const acr_kernels *k;
     for (int i = 0; (k = acr__kernels_runnable(i)) != NULL; i++) {
         void *scratch = scratch_of(k);
-        acr_gemm g = {B, O, I, given.x, I, 1, given.w, 1, I, NULL, c, O, ACR_START_ZERO, NULL, scratch};
+        acr_gemm g = {.m = B, .n = O, .k = I, .a = given.x, .a_row = I, .a_col = 1, .b = given.w, .b_row = 1,
+                      .b_col = I, .c = c, .c_row = O, .start = ACR_START_ZERO, .scratch = scratch};
         k->gemm(&g);
         for (int64_t step = 1; step < I; step += 5) {
             acr_gemm piece = g;

@@ -74,6 +74,9 @@ WRAP(fetch, (void *t, const void *n, size_t b), (t, n, b))
 WRAP(clear, (void *n, size_t b), (n, b))
 WRAP(gemm, (const acr_gemm *g), (g))
 WRAP(pack_b, (I n, I k, const void *b, I r, I c, void *o), (n, k, b, r, c, o))
+WRAP(gemm_bf16, (const acr_gemm *g), (g))
+WRAP(pack_b_bf16, (I n, I k, const void *b, I r, I c, bool h, void *o), (n, k, b, r, c, h, o))
+WRAP(round_bf16, (I n, const void *x, void *o), (n, x, o))
 WRAP(unary, (enum acr_unary f, float p, I r, I c, const void *x, I lx, void *y, I ly), (f, p, r, c, x, lx, y, ly))
 WRAP(unary_back, (enum acr_unary f, float p, I r, I c, const void *dy, I ld, const void *s, I ls, void *dx, I lx, bool a),
      (f, p, r, c, dy, ld, s, ls, dx, lx, a))
@@ -123,7 +126,8 @@ static acr_kernels fake_table(void)
     k.name = "fake";
     k.host = false;
 #define USE(name) k.name = fake_##name;
-    USE(put) USE(fetch) USE(clear) USE(gemm) USE(pack_b) USE(unary) USE(unary_back) USE(copy) USE(add) USE(mul)
+    USE(put) USE(fetch) USE(clear) USE(gemm) USE(pack_b) USE(gemm_bf16) USE(pack_b_bf16) USE(round_bf16)
+    USE(unary) USE(unary_back) USE(copy) USE(add) USE(mul)
     USE(add_row) USE(dropout) USE(norm) USE(norm_back) USE(norm_back_param) USE(softmax) USE(softmax_back) USE(loss)
     USE(column_sum) USE(gather) USE(scatter_add) USE(silu_mul) USE(silu_mul_back) USE(rope) USE(attention)
     USE(attention_back) USE(join) USE(sgd) USE(adam) USE(close_leaf)
@@ -133,7 +137,7 @@ static acr_kernels fake_table(void)
 enum { SAMPLES = 23 };
 
 /* Two windows, with all that reads and writes a trainer between them. */
-static uint64_t train(const zoo_case *c, const acr_kernels *table, int64_t micro)
+static uint64_t train(const zoo_case *c, const acr_kernels *table, int64_t micro, int products)
 {
     acr_context_opts co = ACR_CONTEXT_OPTS_INIT;
     co.threads = 1;
@@ -146,6 +150,7 @@ static uint64_t train(const zoo_case *c, const acr_kernels *table, int64_t micro
         r.ctx->kernels = table;
     acr_graph_opts go = ACR_GRAPH_OPTS_INIT;
     go.seed = 4;
+    go.products = products;
     r.g = acr_graph_create(r.ctx, &go);
     c->build(r.g);
     ZOO_OK(r.ctx, acr_graph_finish(r.g));
@@ -186,11 +191,12 @@ static void host_code_keeps_off(void **state)
     real_table = acr__kernels_runnable(0);
     acr_kernels fake = fake_table();
     for (int c = 0; c < ZOO_COUNT; c++)
-        for (int64_t micro = 1; micro <= SAMPLES; micro += 11) {
+        for (int64_t micro = 1; micro < 2 * SAMPLES; micro += 11) { /* 1, 12, 23 in fp32, then 11, 22 in bf16 */
+            int products = micro <= SAMPLES ? ACR_F32 : ACR_BF16;
             calls = 0;
-            uint64_t host = train(&zoo[c], NULL, micro);
+            uint64_t host = train(&zoo[c], NULL, (micro - 1) % SAMPLES + 1, products);
             assert_int_equal(calls, 0);
-            uint64_t there = train(&zoo[c], &fake, micro);
+            uint64_t there = train(&zoo[c], &fake, (micro - 1) % SAMPLES + 1, products);
             assert_true(calls > 0);
             assert_int_equal(depth, 0);
             if (host != there)

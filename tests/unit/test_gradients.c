@@ -173,7 +173,7 @@ static void overwrite_and_add(void **state)
     acr_context *ctx;
     ZOO_OK(ctx, acr_context_create(&ctx, NULL));
     for (int c = 0; c < ZOO_COUNT; c++) {
-        acr_graph *g = acr_graph_create(ctx, &(acr_graph_opts){sizeof(acr_graph_opts), 1, 1});
+        acr_graph *g = acr_graph_create(ctx, &(acr_graph_opts){sizeof(acr_graph_opts), 1, 1, 0});
         zoo[c].build(g);
         ZOO_OK(ctx, acr_graph_finish(g));
         for (int i = 0; i < g->node_count; i++)

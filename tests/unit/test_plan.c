@@ -61,7 +61,7 @@ static void check_entries(const acr_plan *p, const char *name)
 
 static acr_graph *graph_of(acr_context *ctx, const zoo_case *c, int reference)
 {
-    acr_graph *g = acr_graph_create(ctx, &(acr_graph_opts){sizeof(acr_graph_opts), 1, reference});
+    acr_graph *g = acr_graph_create(ctx, &(acr_graph_opts){sizeof(acr_graph_opts), 1, reference, 0});
     c->build(g);
     ZOO_OK(ctx, acr_graph_finish(g));
     return g;

@@ -12,13 +12,6 @@
 #include "kernel/cpu/gemm_vec.h"
 #include "kernel/kernel.h"
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
 struct tile {
     int64_t k;
     const float *a;

@@ -9,6 +9,13 @@
 
 #include <stdint.h>
 
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
 /* V: lanes. NV: vectors in a panel of B. MR: most rows of a tile. AS: floats from
  * one depth to the next in a packed tile of A (MR rounded up to whole vectors).
  * DEPTH: depth of a block, so that a row tile of A stays in L1 while B streams by.

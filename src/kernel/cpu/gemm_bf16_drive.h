@@ -1,0 +1,288 @@
+/* gemm_bf16_drive.h: how a product in bf16 is cut, packed and walked; the same for
+ * every instruction set. gemm_bf16.c and gemm_bf16_dot.c include it once they
+ * have said
+ *
+ *   ISA_NAME(x)            acr__<x>_<instruction set>
+ *   NR, ROWS, ROW_UNIT     columns of a panel; most rows of a tile, of which it has a multiple if it can
+ *   TWO_ROWS               rows up to which a tile takes two panels at once
+ *   A_BLOCK, HEAD          bytes of a block of a packed row tile; before a packed panel
+ *   LOW(w), HIGH(w)        depths in the halves of word w of a block
+ *   pack_a(from, bf16, a_row, a_col, rows, depth, to)   a block of a row tile
+ *   head(panel, blocks)    fills a packed panel's HEAD bytes
+ *   least_of(a, blocks)    what tile.a_least shall hold of a packed row tile
+ *   tile_run(tile)         a row tile against one or two panels
+ *
+ * Invariant: rule 2. An element of C takes its blocks in order, one add each;
+ * cutting the depth between blocks stores C and takes it up again, which rounds
+ * nothing. Rows, columns and depths that are not there are +0 and are executed
+ * only where they fill a block that has some depth, and stored nowhere.
+ *
+ * A block of B, some columns by SLAB blocks of depth, rests in L2 and is streamed
+ * past one row tile after another; the tile's rows of A rest in L1. Conversion is
+ * part of packing; no bf16 copy of A or B is kept. */
+#ifndef ACR_GEMM_BF16_DRIVE_H
+#define ACR_GEMM_BF16_DRIVE_H
+
+#include "base/base.h"
+#include "base/fpenv.h"
+#include "kernel/cpu/bf16_vec.h"
+#include "kernel/cpu/gemm_bf16.h"
+
+enum { SLAB = ACR__BF16_SLAB, WORDS = ACR_BLOCK / 2, B_BLOCK = WORDS * NR * 4 };
+/* Columns of a packed B that are streamed past the row tiles at a time. */
+enum { STREAMED = 512 };
+
+struct tile {
+    int64_t rows, columns, blocks; /* columns: of both panels where there are two */
+    const char *a;
+    uint32_t a_least;
+    const char *b; /* the panel's first block of this slab */
+    const char *b_head;
+    int64_t b_panel; /* bytes to the next panel */
+    float *c;
+    int64_t c_row;
+    const float *c_next; /* the tile that comes next, fetched ahead */
+    enum acr_start start;
+    const float *row;
+};
+static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, int64_t rows, int64_t depth, char *to);
+static void head(char *panel, int64_t blocks);
+static uint32_t least_of(const char *a, int64_t blocks);
+static void tile_run(const struct tile *t);
+
+static inline int64_t bytes_of(bool bf16) { return bf16 ? 2 : 4; }
+static inline int64_t blocks_of(int64_t k) { return (k + ACR_BLOCK - 1) / ACR_BLOCK; }
+static inline int64_t panel_bytes(int64_t blocks) { return HEAD + blocks * B_BLOCK; }
+
+/* Loads `lines` lines of n numbers each into r, the rest +0, and turns them. */
+INLINE void load_turned(const char *from, bool bf16, int64_t line, int64_t lines, int64_t n, vec r[V])
+{
+    UNROLL
+    for (int j = 0; j < V; j++)
+        r[j] = j < lines && n > 0 ? v_load_any(from + j * line * bytes_of(bf16), bf16, acr__min(n, V)) : v_zero();
+    v_transpose(r);
+}
+
+/* One block of one panel of B. */
+INLINE void pack_b_block(const char *from, bool bf16, int64_t b_row, int64_t b_col, int64_t columns, int64_t depth,
+                         uint32_t *to)
+{
+    const int64_t es = bytes_of(bf16);
+    for (int v = 0; v < NR; v += V, columns -= V, from += V * b_col * es) {
+        if (columns <= 0) {
+            for (int w = 0; w < WORDS; w++)
+                w_store(to + w * NR + v, w_of(v_zero()));
+        } else if (b_col == 1) {
+            int64_t n = acr__min(columns, V);
+            for (int w = 0; w < WORDS; w++) {
+                vec low = LOW(w) < depth ? v_load_any(from + LOW(w) * b_row * es, bf16, n) : v_zero();
+                vec high = HIGH(w) < depth ? v_load_any(from + HIGH(w) * b_row * es, bf16, n) : v_zero();
+                w_store(to + w * NR + v, w_pair(low, high));
+            }
+        } else {
+            UNROLL
+            for (int d = 0; d < ACR_BLOCK; d += V) {
+                vec r[V];
+                load_turned(from + d * es, bf16, b_col, columns, depth - d, r);
+                UNROLL
+                for (int w = 0; w < WORDS; w++)
+                    if (LOW(w) / V * V == d)
+                        w_store(to + w * NR + v, w_pair(r[LOW(w) - d], r[HIGH(w) - d]));
+            }
+        }
+    }
+}
+
+static void pack_b_float(const char *from, int64_t b_row, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to)
+{
+    pack_b_block(from, false, b_row, b_col, columns, depth, to);
+}
+
+static void pack_b_bf16(const char *from, int64_t b_row, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to)
+{
+    pack_b_block(from, true, b_row, b_col, columns, depth, to);
+}
+
+/* The depths of a block of the product. */
+struct block {
+    int64_t p, depth;
+};
+
+/* Columns [0, n) by the blocks given into panels at `out`. */
+static void pack_panels(int64_t n, const struct block *block, int64_t blocks, const char *b, bool bf16, int64_t b_row,
+                        int64_t b_col, char *out)
+{
+    const int64_t es = bytes_of(bf16);
+    for (int64_t j = 0; j < n; j += NR, out += panel_bytes(blocks)) {
+        for (int64_t i = 0; i < blocks; i++)
+            (bf16 ? pack_b_bf16 : pack_b_float)(b + (block[i].p * b_row + j * b_col) * es, b_row, b_col, n - j,
+                                                block[i].depth, (uint32_t *)(void *)(out + HEAD + i * B_BLOCK));
+        head(out, blocks);
+    }
+}
+
+size_t ISA_NAME(packed_bf16)(int64_t n, int64_t k) { return (size_t)((n + NR - 1) / NR * panel_bytes(blocks_of(k))); }
+
+void ISA_NAME(pack_b_bf16)(int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col, bool b_bf16, void *out)
+{
+    const int64_t es = bytes_of(b_bf16), whole = panel_bytes(blocks_of(k));
+    for (int64_t j = 0; j < n; j += NR) {
+        char *panel = (char *)out + j / NR * whole;
+        for (int64_t p = 0; p < k; p += ACR_BLOCK)
+            (b_bf16 ? pack_b_bf16 : pack_b_float)((const char *)b + (p * b_row + j * b_col) * es, b_row, b_col, n - j,
+                                                  acr__min(k - p, ACR_BLOCK),
+                                                  (uint32_t *)(void *)(panel + HEAD + p / ACR_BLOCK * B_BLOCK));
+        head(panel, blocks_of(k));
+    }
+}
+
+void ISA_NAME(round_bf16)(int64_t n, const void *x, void *out)
+{
+    const float *from = x;
+    uint16_t *to = out, part[V];
+    int64_t i = 0;
+    for (; i + V <= n; i += V)
+        v_store_bf16(to + i, v_round(v_load(from + i)));
+    if (i < n) {
+        v_store_bf16(part, v_round(v_load_first(v_first(n - i), from + i)));
+        memcpy(to + i, part, (size_t)(n - i) * sizeof *to);
+    }
+}
+
+/* Stores to lines that are not there yet would hold up all that come after them.
+ * The addresses may lie past the end of C: they are integers. */
+INLINE void fetch_next(const struct tile *t)
+{
+    for (int64_t i = 0; i < t->rows; i++)
+        for (int v = 0; v < NR; v += 16)
+            __builtin_prefetch((void *)((uintptr_t)t->c_next + (uintptr_t)(i * t->c_row + v) * sizeof(float)), 1, 3);
+}
+
+/* One row tile against columns [0, n) of the block of B at t. */
+static void row_tile(struct tile *t, int64_t n)
+{
+    const struct tile whole = *t;
+    for (int64_t j = 0, panels; j < n; j += panels * NR) {
+        panels = t->rows <= TWO_ROWS && n - j > NR ? 2 : 1;
+        t->columns = acr__min(n - j, panels * NR);
+        t->c = whole.c + j;
+        t->b = whole.b + j / NR * t->b_panel;
+        t->b_head = whole.b_head + j / NR * t->b_panel;
+        t->row = whole.row ? whole.row + j : NULL;
+        t->c_next = n - j > panels * NR ? t->c + panels * NR : whole.c + t->rows * t->c_row;
+        fetch_next(t);
+        tile_run(t);
+    }
+    *t = whole;
+}
+
+/* C as the tile finds it, columns past its last +0. */
+INLINE void tile_in(const struct tile *t, float *acc, int64_t width)
+{
+    for (int64_t i = 0; i < t->rows; i++) {
+        const float *from = t->start == ACR_START_ROW ? t->row : t->c + i * t->c_row;
+        float *to = acc + i * width;
+        for (int64_t v = 0; v < width; v += V) {
+            int64_t n = acr__min(t->columns - v, V);
+            vec x = t->start == ACR_START_ZERO || n <= 0 ? v_zero() : v_load_any(from + v, false, n);
+            v_store(to + v, v_flush(x));
+        }
+    }
+}
+
+INLINE void tile_out(const struct tile *t, const float *acc, int64_t width)
+{
+    for (int64_t i = 0; i < t->rows; i++)
+        for (int64_t v = 0; v < t->columns; v += V) {
+            vec x = v_load(acc + i * width + v);
+            if (t->columns - v >= V)
+                v_store(t->c + i * t->c_row + v, x);
+            else
+                v_store_first(v_first(t->columns - v), t->c + i * t->c_row + v, x);
+        }
+}
+
+/* The blocks of a slab, from depth p on; returns how many. */
+static int64_t slab_blocks(const acr_gemm *g, int64_t p, int64_t *cut, struct block out[SLAB])
+{
+    int64_t n = 0;
+    for (int64_t end; n < SLAB && p < g->k; p = end) {
+        end = acr__block_end(g, p, cut);
+        out[n++] = (struct block){p, end - p};
+    }
+    return n;
+}
+
+/* Columns [j, j + n), the blocks given: the block of B, then each row tile. */
+static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n, const struct block *block)
+{
+    const int64_t es = bytes_of(g->a_bf16), whole = panel_bytes(blocks_of(g->k));
+    char *to_a = g->scratch, *to_b = to_a + SLAB * A_BLOCK;
+    if (g->packed) {
+        t->b_head = (const char *)g->packed + j / NR * whole;
+        t->b = t->b_head + HEAD + block[0].p / ACR_BLOCK * B_BLOCK;
+        t->b_panel = whole;
+    } else {
+        pack_panels(n, block, t->blocks, (const char *)g->b + j * g->b_col * bytes_of(g->b_bf16), g->b_bf16, g->b_row,
+                    g->b_col, to_b);
+        t->b_head = to_b;
+        t->b = to_b + HEAD;
+        t->b_panel = panel_bytes(t->blocks);
+    }
+    t->row = g->row ? (const float *)g->row + j : NULL;
+    t->a = to_a;
+    int64_t tiles = (g->m + ROWS - 1) / ROWS;
+    for (int64_t i = 0; i < g->m; i += t->rows, tiles--) {
+        t->rows = acr__min(acr__round_up((g->m - i + tiles - 1) / tiles, ROW_UNIT), g->m - i);
+        for (int64_t s = 0; s < t->blocks; s++)
+            pack_a((const char *)g->a + (i * g->a_row + block[s].p * g->a_col) * es, g->a_bf16, g->a_row, g->a_col,
+                   t->rows, block[s].depth, to_a + s * A_BLOCK);
+        t->a_least = least_of(to_a, t->blocks);
+        t->c = (float *)g->c + i * g->c_row + j;
+        row_tile(t, n);
+    }
+}
+
+static ACR_APART void product(const acr_gemm *g)
+{
+    struct tile t = {.c_row = g->c_row};
+    const int64_t most = g->packed ? g->m <= ROWS ? g->n : STREAMED : ACR__BF16_COLUMNS;
+    for (int64_t j = 0, n; j < g->n; j += n) {
+        n = acr__min(g->n - j, most);
+        int64_t cut = 0;
+        struct block block[SLAB];
+        t.start = g->start;
+        for (int64_t p = 0; p < g->k; p = block[t.blocks - 1].p + block[t.blocks - 1].depth) {
+            t.blocks = slab_blocks(g, p, &cut, block);
+            slab_product(g, &t, j, n, block);
+            t.start = ACR_START_C;
+        }
+    }
+}
+
+/* A product of no depth: C is what it starts from. */
+static void start_alone(const acr_gemm *g)
+{
+    for (int64_t i = 0; g->start != ACR_START_C && i < g->m; i++) {
+        float *c = (float *)g->c + i * g->c_row;
+        if (g->start == ACR_START_ROW)
+            memcpy(c, g->row, (size_t)g->n * sizeof *c);
+        else
+            memset(c, 0, (size_t)g->n * sizeof *c);
+    }
+}
+
+void ISA_NAME(gemm_bf16)(const acr_gemm *g)
+{
+    if (g->m <= 0 || g->n <= 0)
+        return;
+    if (g->k <= 0) {
+        start_alone(g);
+        return;
+    }
+    acr__fp before = acr__flush_enter();
+    product(g);
+    acr__flush_leave(before);
+}
+
+#endif
