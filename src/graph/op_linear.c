@@ -25,7 +25,7 @@ typedef struct sharing {
     uint64_t turn;
 } sharing;
 
-enum { OWN_ROWS = 24, PIECE_ROWS = 28, LEAST_PIECES = 8, PIECE_ENTRIES = 256 };
+enum { OWN_ROWS = 48, PIECE_ROWS = 28, LEAST_PIECES = 8, PIECE_ENTRIES = 256 };
 
 /* Members own rows where there are enough of them: of samples, because what one
  * wrote through the whole network another need not fetch; of a weight, because a
