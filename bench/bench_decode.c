@@ -120,8 +120,8 @@ static void measure(acr_context *ctx, int layers, int pairs, const char *how, co
     qsort(reading, (size_t)pairs, sizeof *reading, by_value);
     qsort(share, (size_t)pairs, sizeof *share, by_value);
     double gb = (double)floats * 4e-9;
-    printf("%-10s %7.2f GB/s decoding %7.2f GB/s reading   share %3.0f%%   best %3.0f%%\n", how, gb / decoding[pairs / 2],
-           gb / reading[pairs / 2], 100 * share[pairs / 2], 100 * reading[0] / decoding[0]);
+    printf("%-10s %7.2f GB/s decoding %7.2f GB/s reading   share %3.0f%%   best %3.0f%%\n", how,
+           gb / decoding[pairs / 2], gb / reading[pairs / 2], 100 * share[pairs / 2], 100 * reading[0] / decoding[0]);
     acr_trainer_destroy(t);
     acr_plan_destroy(p);
     acr_graph_destroy(g);
@@ -144,7 +144,8 @@ int main(int argc, char **argv)
         return 1;
     (void)madvise(memory, bytes, MADV_HUGEPAGE);
     memset(memory, 1, bytes);
-    printf("%s, %d threads, %.0f MB of weights\n", acr_context_isa(ctx), acr_context_threads(ctx), (double)bytes * 1e-6);
+    printf("%s, %d threads, %.0f MB of weights\n", acr_context_isa(ctx), acr_context_threads(ctx),
+           (double)bytes * 1e-6);
     static const char *const how[] = {"packed", "lies", "transposed"};
     for (int i = 0; i < 3; i++)
         measure(ctx, layers, pairs, how[i], memory);

@@ -10,13 +10,13 @@
 #include "kernel/mma32.h"
 #include "zoo.h"
 
-enum { IN = 5, OUT = 3, ROWS = 400, LONG = 90 };
+enum { IN = 5, OUT = 3, ROWS = 400 };
 
 
 static void one_linear(acr_graph *g) { acr_output(g, "o", acr_linear(g, zoo_in(g, "x", IN), OUT, "p")); }
 static void token_linear(acr_graph *g)
 {
-    acr_domain token = acr_domain_create(g, "token", LONG);
+    acr_domain token = acr_domain_create(g, "token", ZOO_LONG);
     acr_output(g, "o", acr_linear(g, acr_input_in(g, token, "x", ACR_F32, 1, (int64_t[]){IN}), OUT, "p"));
 }
 static void transposed_linear(acr_graph *g)
@@ -93,7 +93,7 @@ static void compare(zoo_run *r, const zoo_data *d, bool transposed, int64_t samp
 
 static void add_samples(zoo_run *r, zoo_data *d, int64_t first, int64_t n)
 {
-    float gradient[LONG * ROWS * OUT];
+    float gradient[ZOO_LONG * ROWS * OUT];
     acr_batch b = zoo_slice(d, first, n);
     bool ragged = d->domain[0] != ACR_SAMPLE;
     int64_t row = ragged ? d->offsets[2][first] : first, rows = ragged ? d->offsets[2][first + n] - row : n;
@@ -116,7 +116,7 @@ static void gradients_are_blocks(void **state)
                 o.isa = acr_isa_name(i);
                 o.products = ACR_BF16;
                 o.plan.micro_batch = micro[m];
-                o.plan.max_window_rows = LONG * ROWS;
+                o.plan.max_window_rows = ZOO_LONG * ROWS;
                 o.plan.stage_rows = m % 2 ? 0 : micro[m] + 50;
                 zoo_run r = zoo_start(&nets[n], &o);
                 zoo_data d = zoo_make(r.g, 110, 3);

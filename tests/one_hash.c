@@ -9,10 +9,12 @@
  *     one_hash                 prints the hashes; 1 if any two ways differ, or if a
  *                              negative control does not change a training's hash
  *     one_hash --swap-rows     the control: two rows of the data change places
- *     one_hash --unfused       the control: products by a multiply and an add */
+ *     one_hash --unfused       the control: products by a multiply and an add; those in
+ *                              bf16, whose factors multiply exactly, by one chain */
 #include "state.h"
 
 #include "accum/trainer.h"
+#include "base/bf16.h"
 
 enum { SAMPLES = 50, WINDOW = 23 };
 enum change { AS_IT_IS, SWAP_ROWS, UNFUSED };
@@ -53,14 +55,30 @@ static const training sequences[] = {
     {&zoo[10], ACR_SGD, 0.1, 0.9, 0, 0.5, 0, ACR_LINEAR, SAMPLES, WINDOW, 4},
 };
 
+/* Windows of several blocks of 32 rows. */
+enum { MANY = 150, WIDE = 67 };
+static const zoo_case long_samples = {"long samples", zoo_long}, flat_head = {"flat head", zoo_flat_head};
+static const training in_bf16[] = {
+    {&mission, ACR_SGD, 0.01, 0, 0, 0, 0, ACR_CONSTANT, 100, 100, 20},
+    {&zoo[0], ACR_ADAMW, 0.01, 0, 0.1, 0.05, 0, ACR_LINEAR, MANY, WIDE, 4},
+    {&zoo[2], ACR_SGD, 0.01, 0.9, 0, 0, 1, ACR_COSINE, MANY, WIDE, 4},
+    {&zoo[4], ACR_ADAM, 0.01, 0, 0.1, 1, 0, ACR_CONSTANT, MANY, WIDE, 4},
+    {&zoo[8], ACR_ADAMW, 0.01, 0, 0.1, 1, 0, ACR_COSINE, SAMPLES, WINDOW, 4},
+    {&zoo[9], ACR_ADAMW, 0.01, 0, 0.1, 0.5, 0, ACR_CONSTANT, SAMPLES, WINDOW, 4},
+    {&long_samples, ACR_ADAMW, 0.01, 0, 0.1, 0.5, 0, ACR_CONSTANT, SAMPLES, WINDOW, 4},
+    {&flat_head, ACR_ADAMW, 0.01, 0, 0.1, 0.5, 0, ACR_CONSTANT, MANY, WIDE, 4},
+};
+
 /* A group has a line of its own, so that a new one leaves the others as they are. */
 static const struct group {
     const char *name;
     const training *list;
     size_t count;
+    int products;
 } groups[] = {
-    {"", trainings, sizeof trainings / sizeof *trainings},
-    {", sequences", sequences, sizeof sequences / sizeof *sequences},
+    {"", trainings, sizeof trainings / sizeof *trainings, ACR_F32},
+    {", sequences", sequences, sizeof sequences / sizeof *sequences, ACR_F32},
+    {", bf16", in_bf16, sizeof in_bf16 / sizeof *in_bf16, ACR_BF16},
 };
 
 /* The definition of a product but for its rounding: a multiply, then an add. */
@@ -79,6 +97,21 @@ static void unfused_gemm(const acr_gemm *g)
         }
 }
 
+/* The same of a product in bf16 but for its order: no blocks, one chain. */
+static void chained_gemm(const acr_gemm *g)
+{
+    const float *a = g->a, *b = g->b, *row = g->row;
+    float *c = g->c;
+    for (int64_t i = 0; i < g->m; i++)
+        for (int64_t j = 0; j < g->n; j++) {
+            float sum = g->start == ACR_START_ROW ? row[j] : g->start == ACR_START_C ? c[i * g->c_row + j] : 0.0f;
+            for (int64_t p = 0; p < g->k; p++)
+                sum = __builtin_fmaf(acr__bf16_to_float(acr__bf16_operand(a[i * g->a_row + p * g->a_col])),
+                                     acr__bf16_to_float(acr__bf16_operand(b[p * g->b_row + j * g->b_col])), sum);
+            c[i * g->c_row + j] = sum;
+        }
+}
+
 static void swap_rows(zoo_data *d)
 {
     for (int i = 0; i < d->inputs; i++)
@@ -89,10 +122,11 @@ static void swap_rows(zoo_data *d)
         }
 }
 
-static zoo_opts options_of(const training *t, const char *isa, int64_t micro, int threads)
+static zoo_opts options_of(const training *t, int products, const char *isa, int64_t micro, int threads)
 {
     zoo_opts o = ZOO_OPTS_INIT;
     o.isa = isa;
+    o.products = products;
     o.threads = threads;
     o.plan.micro_batch = micro;
     o.plan.optimizer = t->optimizer;
@@ -109,12 +143,13 @@ static zoo_opts options_of(const training *t, const char *isa, int64_t micro, in
     return o;
 }
 
-static uint64_t train(const training *t, const char *isa, int64_t micro, int threads, enum change change)
+static uint64_t train(const training *t, int products, const char *isa, int64_t micro, int threads, enum change change)
 {
-    zoo_opts o = options_of(t, isa, micro, threads);
+    zoo_opts o = options_of(t, products, isa, micro, threads);
     zoo_run r = zoo_start(t->c, &o);
     acr_kernels unfused = *r.t->run.k;
     unfused.gemm = unfused_gemm;
+    unfused.gemm_bf16 = chained_gemm;
     if (change == UNFUSED)
         r.t->run.k = &unfused;
     zoo_data d = zoo_make(r.g, t->samples, 11);
@@ -133,7 +168,7 @@ static uint64_t train(const training *t, const char *isa, int64_t micro, int thr
 }
 
 /* Every way to run it gives the same hash; 0 if not. */
-static int ways_agree(const training *t, uint64_t want)
+static int ways_agree(const training *t, int products, uint64_t want)
 {
     int agree = 1;
     for (int i = 0; acr_isa_name(i); i++)
@@ -141,9 +176,9 @@ static int ways_agree(const training *t, uint64_t want)
             const int64_t micro[] = {1, 3, 7, t->window};
             /* a hundred updates by single samples and two threads are barriers and little else */
             for (int m = threads == 2 && t->updates > 50 ? 3 : 0; m < 4; m++)
-                if (train(t, acr_isa_name(i), micro[m], threads, AS_IT_IS) != want) {
-                    fprintf(stderr, "%s, optimizer %d: other bits on %s at micro-batch %d with %d threads\n",
-                            t->c->name, (int)t->optimizer, acr_isa_name(i), (int)micro[m], threads);
+                if (train(t, products, acr_isa_name(i), micro[m], threads, AS_IT_IS) != want) {
+                    fprintf(stderr, "%s, optimizer %d, products %d: other bits on %s at micro-batch %d with %d threads\n",
+                            t->c->name, (int)t->optimizer, products, acr_isa_name(i), (int)micro[m], threads);
                     agree = 0;
                 }
         }
@@ -157,13 +192,13 @@ static int run_group(const struct group *g, enum change change)
     int right = 1;
     for (size_t i = 0; i < g->count; i++) {
         const training *t = &g->list[i];
-        uint64_t h = train(t, "scalar", t->window, 1, change);
+        uint64_t h = train(t, g->products, "scalar", t->window, 1, change);
         all = state_mix(all, &h, sizeof h);
         if (change != AS_IT_IS)
             continue;
-        right &= ways_agree(t, h);
+        right &= ways_agree(t, g->products, h);
         for (enum change c = SWAP_ROWS; c <= UNFUSED; c++)
-            if (train(t, "scalar", t->window, 1, c) == h) {
+            if (train(t, g->products, "scalar", t->window, 1, c) == h) {
                 fprintf(stderr, "%s: %s does not change the hash\n", t->c->name,
                         c == UNFUSED ? "--unfused" : "--swap-rows");
                 right = 0;

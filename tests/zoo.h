@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ZOO_CLASSES = 5, ZOO_MAX_ROWS = 4, ZOO_SEQUENCE = 13 };
+enum { ZOO_CLASSES = 5, ZOO_MAX_ROWS = 4, ZOO_SEQUENCE = 13, ZOO_LONG = 90 };
 
 static inline acr_node zoo_in(acr_graph *g, const char *name, int64_t cols)
 {
@@ -230,6 +230,28 @@ static void zoo_shared_keys(acr_graph *g)
     zoo_loss(g, x, acr_cross_entropy(g, x, t.y, ACR_NONE, NULL));
 }
 
+/* Two more, for products in bf16, whose blocks of 32 rows the others hardly fill: samples of
+ * 1 to ZOO_LONG tokens under a head, several blocks a sample and several chunks
+ * of logits a micro-batch; and a head over samples of one row. */
+static inline void zoo_long(acr_graph *g)
+{
+    acr_domain token = acr_domain_create(g, "token", ZOO_LONG);
+    int64_t one = 1;
+    acr_node ids = acr_input_in(g, token, "id", ACR_I32, 1, &one), y = acr_input_in(g, token, "y", ACR_I32, 1, &one);
+    acr_node table = acr_param_normal(g, "wte", 2, (int64_t[]){ZOO_CLASSES, 9}, 0.5f);
+    acr_node x = acr_embedding_shared(g, ids, table);
+    x = acr_add(g, x, acr_linear(g, acr_gelu_tanh(g, acr_linear(g, x, 17, "up")), 9, "down"));
+    zoo_loss(g, x, acr_head_cross_entropy(g, acr_rms_norm(g, x, 1e-5f, "norm"), table, y, ACR_NONE, NULL));
+}
+
+static inline void zoo_flat_head(acr_graph *g)
+{
+    acr_node x = zoo_in(g, "x", 12), y = zoo_ids(g, "y");
+    acr_node w = acr_param(g, "classes", 2, (int64_t[]){ZOO_CLASSES, 10}, 10, 0);
+    acr_node h = acr_tanh(g, acr_linear(g, x, 10, "in"));
+    zoo_loss(g, h, acr_head_cross_entropy(g, h, w, y, ACR_NONE, NULL));
+}
+
 typedef struct zoo_case {
     const char *name;
     void (*build)(acr_graph *);
@@ -358,8 +380,10 @@ typedef struct zoo_opts {
     acr_plan_opts plan;
     acr_trainer_opts trainer;
     int products; /* ACR_BF16 */
+    int segments; /* parameters are spread over so many; 0: they stay in one */
+    const char *trained; /* a pattern; NULL: all are */
 } zoo_opts;
-#define ZOO_OPTS_INIT {1, NULL, 0, 1, ACR_PLAN_OPTS_INIT, ACR_TRAINER_OPTS_INIT, 0}
+#define ZOO_OPTS_INIT {1, NULL, 0, 1, ACR_PLAN_OPTS_INIT, ACR_TRAINER_OPTS_INIT, 0, 0, NULL}
 
 static inline zoo_run zoo_start(const zoo_case *c, const zoo_opts *o)
 {
@@ -377,6 +401,10 @@ static inline zoo_run zoo_start(const zoo_case *c, const zoo_opts *o)
     r.g = acr_graph_create(r.ctx, &go);
     c->build(r.g);
     ZOO_OK(r.ctx, acr_graph_finish(r.g));
+    if (o->trained)
+        ZOO_OK(r.ctx, acr_graph_trainable(r.g, 1, &o->trained));
+    for (int i = 0; i < r.g->param_count && o->segments; i++)
+        r.g->params[i].segment = i % o->segments;
     ZOO_OK(r.ctx, acr_plan_create(&r.plan, r.g, &o->plan));
     ZOO_OK(r.ctx, acr_trainer_create(&r.t, r.plan, &o->trainer));
     return r;

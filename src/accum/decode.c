@@ -109,7 +109,8 @@ static int64_t measure(const acr_trainer *t, int64_t n, int *split)
 
 static ACR_APART acr_status decode(acr_trainer *t, int64_t n, const int32_t *ids, const char *output, float *out)
 {
-    acr_node id = input_named(t->g, "ids"), position = input_named(t->g, "position"), node = acr__output_node(t, output);
+    acr_node id = input_named(t->g, "ids"), position = input_named(t->g, "position");
+    acr_node node = acr__output_node(t, output);
     FAIL_IF(!t->plan->opts.cache_rows, t->ctx, ACR_E_STATE, "this plan has no cache; set acr_plan_opts.cache_rows");
     FAIL_IF(id == ACR_NONE || t->g->nodes[id].domain == ACR_SAMPLE, t->ctx, ACR_E_ARGUMENT,
             "the graph has no int32 input 'ids' of one column in a ragged domain");

@@ -262,7 +262,8 @@ static void clear_tickets(const acr_trainer *t)
             atomic_store_explicit(&t->execs[p->steps[i].node].tickets[ACR_TICKET_FORWARD], 0, memory_order_relaxed);
 }
 
-void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index, int count)
+void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index,
+                    int count)
 {
     bool pending = false; /* member 0 is ahead: its serial steps are not yet seen */
     for (int i = from; i < to; i++) {

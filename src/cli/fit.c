@@ -14,11 +14,13 @@ enum {
     STACK = 48 * 1024,    /* of a thread, what it touches */
     SMALL_BATCH = 64,     /* auto for networks that need no measuring */
     EVAL_BATCH = 256,
-    EFFICIENT_ROWS = 512,  /* tokens of a micro-batch beyond which products hardly get faster */
+    PACKED_PARAMETERS = 16 << 20, /* of a language model that keeps packed copies */
+    EFFICIENT_ROWS = 1024, /* tokens of a micro-batch beyond which products do not get faster */
     MOST_MEASURED = 512,   /* larger micro-batches are hardly faster, and measuring them takes their memory */
     LARGE_MODEL = 2000000, /* parameters above which a narrower model is timed */
 };
 static const double CALIBRATION = 0.3;  /* seconds */
+static const double INEFFICIENT_ROWS = 20; /* what a micro-batch costs besides its rows, in rows */
 static const double SMALL_WORK = 2e9;   /* multiply-adds of a sequence that is timed */
 static const double SMALL_WINDOW = 2e7; /* multiply-adds of a window that takes a few milliseconds */
 static const double TOLERANCE = 1.03;
@@ -57,13 +59,17 @@ struct way {
 static const struct way dense_ways[] = {{1, 0, 0}, {1, 64, 0}, {0, 0, 0}, {0, 64, 0}, {0, 16, 0}, {0, -1, 0}};
 enum { DENSE_WAYS = sizeof dense_ways / sizeof *dense_ways };
 
-/* Of a language model: packed, not packed, then ever more blocks computed twice;
- * `recompute` says which of them are allowed. */
+/* Of a language model: packed if it is small, not packed, then ever more blocks
+ * computed twice; `recompute` says which of them are allowed. Packed copies are
+ * twice the weights, and micro-batches of hundreds of tokens pay for packing anew. */
+static bool packs(const acr__fitter *f) { return f->s->predicts || f->s->parameters <= PACKED_PARAMETERS; }
+
 static int count_ways(const acr__fitter *f)
 {
     if (!f->s->language)
         return DENSE_WAYS;
-    return f->s->cfg->recompute == ACR__RECOMPUTE_AUTO && !f->s->predicts ? 2 + acr_block_count(f->s->graph) : 2;
+    bool automatic = f->s->cfg->recompute == ACR__RECOMPUTE_AUTO && !f->s->predicts;
+    return packs(f) + 1 + (automatic ? acr_block_count(f->s->graph) : 0);
 }
 
 static struct way way_of(const acr__fitter *f, int i)
@@ -71,7 +77,8 @@ static struct way way_of(const acr__fitter *f, int i)
     if (!f->s->language)
         return dense_ways[i];
     bool full = f->s->cfg->recompute == ACR__RECOMPUTE_FULL && !f->s->predicts;
-    return (struct way){i == 0, 0, full ? acr_block_count(f->s->graph) : i > 1 ? i - 1 : 0};
+    int again = i - packs(f); /* blocks computed twice; below 0: packed */
+    return (struct way){again < 0, 0, full ? acr_block_count(f->s->graph) : again > 0 ? again : 0};
 }
 
 static acr_status try_way(acr__fitter *f, int64_t micro, int i, acr__fit *out)
@@ -303,17 +310,35 @@ static acr_status measure_all(acr__fitter *f, acr__fit *list, int count)
     return ACR_OK;
 }
 
-/* Of a language model: as many sequences as make products efficient, fewer if they
- * do not fit; what the limit leaves goes into not computing blocks twice. */
+/* Of a language model the cost of a token is predicted, in units of the least there
+ * can be: products over few rows are less efficient, and a block that is computed
+ * twice costs a third of its training again. */
+static double token_cost(const acr__fitter *f, const acr__fit *fit)
+{
+    double rows = (double)(fit->opts.micro_batch * f->s->sequence_length);
+    double again = fit->opts.recompute ? (double)fit->opts.recompute / (double)acr_block_count(f->s->graph) / 3 : 0;
+    return (1 + again) * (1 + INEFFICIENT_ROWS / rows);
+}
+
 static acr_status choose_sequences(acr__fitter *f, int64_t limit, acr__fit *out)
 {
-    int64_t micro = acr__min(f->s->effective, acr__max(1, EFFICIENT_ROWS / f->s->sequence_length));
-    for (; micro > 0; micro /= 2) {
+    acr__fit list[16];
+    int count = 0;
+    double least = INFINITY;
+    for (int64_t m = 1; m <= f->s->effective && count < 16; m *= 2) {
         bool fits;
-        TRY(fit_micro(f, micro, limit, out, &fits));
-        if (fits)
-            return ACR_OK;
+        TRY(fit_micro(f, m, limit, &list[count], &fits));
+        if (!fits)
+            break;
+        least = fmin(least, token_cost(f, &list[count++]));
+        if (m * f->s->sequence_length >= EFFICIENT_ROWS)
+            break;
     }
+    for (int i = 0; i < count; i++)
+        if (token_cost(f, &list[i]) <= least * TOLERANCE) {
+            *out = list[i];
+            return ACR_OK;
+        }
     return refuse(f, 0, limit);
 }
 
@@ -370,7 +395,8 @@ acr_status acr__fitter_choose(acr__fitter *f, int64_t limit, acr__fit *out)
 
 static void tell_why(acr__setup *s, const acr__fitter *f, const acr__fit *fit)
 {
-    const char *packed = fit->opts.pack ? "" : ", weights not packed to save memory";
+    bool spared = !fit->opts.pack && (!s->language || packs(f));
+    const char *packed = spared ? ", weights not packed to save memory" : "";
     char again[48] = "";
     if (fit->opts.recompute)
         snprintf(again, sizeof again, ", %d of %d blocks computed twice", fit->opts.recompute, acr_block_count(s->graph));

@@ -110,11 +110,9 @@ void acr__finder_next(const acr__finder *f, const char *text, size_t n, acr__fou
         if (a->single_word && !stands_alone(text, n, begin, end))
             continue;
         at->search = end;
-        if (a->lstrip) { /* spaces that the token before took are not there any more */
-            size_t stripped = spaces_before(text, begin);
-            begin = stripped > at->done ? stripped : at->done;
-        }
-        at->end = begin > at->begin ? begin : at->begin;
+        if (a->lstrip)
+            begin = spaces_before(text, begin);
+        at->end = begin > at->begin ? begin : at->begin; /* spaces that the token before took are gone */
         at->done = a->rstrip ? spaces_behind(text, n, end) : end;
         at->token = a;
         return;

@@ -80,6 +80,7 @@ typedef struct acr__param {
     float fill, std; /* std > 0: starts at N(0, std^2) */
     bool trainable;
     int uses, first_use; /* into acr_graph.uses, in graph order */
+    int segment;         /* which of the plan's it lies in */
 } acr__param;
 
 /* Nodes from the end of the block before to `end`; `out` is all that leaves it. */

@@ -121,7 +121,7 @@ static void start_from(const golden *f, zoo_run *r)
         int64_t n = acr_param_elements(r->g, p);
         const double *init = tensor(f, "init.", acr_param_name(r->g, p), n);
         if (r->g->reference) {
-            memcpy(r->t->trained[i].value, init, (size_t)n * sizeof *init);
+            memcpy(acr__value_at(r->t, &r->t->trained[i].at, 0), init, (size_t)n * sizeof *init);
             continue;
         }
         for (int64_t k = 0; k < n; k++) {
@@ -206,10 +206,10 @@ static void check_final(const golden *f, zoo_run *r, double most)
     static double got[MAX_ELEMENTS];
     for (int i = 0; i < r->t->trained_count; i++) {
         const char *name = acr_param_name(r->g, r->t->trained[i].param);
-        int64_t n = r->t->trained[i].elements;
+        int64_t n = r->t->trained[i].at.length;
+        const void *value = acr__value_at(r->t, &r->t->trained[i].at, 0);
         for (int64_t k = 0; k < n; k++)
-            got[k] = r->g->reference ? ((double *)(void *)r->t->trained[i].value)[k]
-                                     : (double)((float *)(void *)r->t->trained[i].value)[k];
+            got[k] = r->g->reference ? ((const double *)value)[k] : (double)((const float *)value)[k];
         expect(name, distance(n, got, tensor(f, "final.", name, n)), most);
     }
 }

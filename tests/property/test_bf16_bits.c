@@ -15,28 +15,7 @@
 
 enum { SAMPLES = 150, WINDOW = 67, UPDATES = 4 };
 
-/* Samples of 1 to LONG tokens under a head: several blocks a sample, several chunks of
- * logits a micro-batch. */
-static void long_samples(acr_graph *g)
-{
-    acr_domain token = acr_domain_create(g, "token", LONG);
-    int64_t one = 1;
-    acr_node ids = acr_input_in(g, token, "id", ACR_I32, 1, &one), y = acr_input_in(g, token, "y", ACR_I32, 1, &one);
-    acr_node table = acr_param_normal(g, "wte", 2, (int64_t[]){ZOO_CLASSES, 9}, 0.5f);
-    acr_node x = acr_embedding_shared(g, ids, table);
-    x = acr_add(g, x, acr_linear(g, acr_gelu_tanh(g, acr_linear(g, x, 17, "up")), 9, "down"));
-    zoo_loss(g, x, acr_head_cross_entropy(g, acr_rms_norm(g, x, 1e-5f, "norm"), table, y, ACR_NONE, NULL));
-}
-
-/* A head over samples of one row. */
-static void flat_head(acr_graph *g)
-{
-    acr_node x = zoo_in(g, "x", 12), y = zoo_ids(g, "y");
-    acr_node w = acr_param(g, "classes", 2, (int64_t[]){ZOO_CLASSES, 10}, 10, 0);
-    acr_node h = acr_tanh(g, acr_linear(g, x, 10, "in"));
-    zoo_loss(g, h, acr_head_cross_entropy(g, h, w, y, ACR_NONE, NULL));
-}
-static const zoo_case more[] = {{"long samples", long_samples}, {"flat head", flat_head}};
+static const zoo_case more[] = {{"long samples", zoo_long}, {"flat head", zoo_flat_head}};
 enum { CASES = ZOO_COUNT + 2 };
 static const zoo_case *case_of(int c) { return c < ZOO_COUNT ? &zoo[c] : &more[c - ZOO_COUNT]; }
 
@@ -74,7 +53,7 @@ static void disturb(zoo_run *r, zoo_data *d, const way *w)
         ZOO_OK(r->ctx, acr_evaluate(r->t, &source, 31, &e));
     if (w->disturb == PREDICT) {
         acr_batch b = zoo_slice(d, 3, 9);
-        float *out = malloc(9 * LONG * 64 * sizeof *out);
+        float *out = malloc(9 * ZOO_LONG * 64 * sizeof *out);
         ZOO_OK(r->ctx, acr_predict(r->t, &b, "prediction", out));
         free(out);
     }
@@ -123,7 +102,7 @@ static way base(void)
     w.o.products = ACR_BF16;
     w.o.plan.micro_batch = WINDOW;
     w.o.plan.optimizer = ACR_ADAMW;
-    w.o.plan.max_window_rows = WINDOW * LONG;
+    w.o.plan.max_window_rows = WINDOW * ZOO_LONG;
     w.o.trainer.weight_decay = 0.1;
     w.o.trainer.max_grad_norm = 0.05;
     w.o.trainer.learning_rate = 0.01;
@@ -190,7 +169,7 @@ static void controls(void **state)
         expect(case_of(c), &w, want, false, "fp32");
         w = base();
         w.swap = true;
-        if (case_of(c)->build == zoo_classifier || case_of(c)->build == flat_head)
+        if (case_of(c)->build == zoo_classifier || case_of(c)->build == zoo_flat_head)
             expect(case_of(c), &w, want, false, "two samples swapped");
     }
 }
