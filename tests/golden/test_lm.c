@@ -4,9 +4,10 @@
  * what each update reported; the safetensors the data, the first weights, the logits
  * and gradients of the first window, and the final weights.
  *
- * In fp32 the distances are those of rounding, in bf16 those of operands of 8 bits. The reference starts from the same
- * doubles; what remains between it and transformers is what transformers itself
- * computes in fp32 whatever the model's dtype: rotary angles, RMSNorm. */
+ * In fp32 the distances are those of rounding, in bf16 those of operands of 8 bits.
+ * The reference starts from the same doubles; what remains between it and
+ * transformers is what transformers itself computes in fp32 whatever the model's
+ * dtype: rotary angles, RMSNorm. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
