@@ -18,9 +18,10 @@
  * takes part in none. Its score may be computed beside the others, and is not read.
  *
  * By rule 2 a block is the queries of 32 places, whatever documents they are of,
- * and its triangle is products of single rows: the places of 32 keys are one block
- * of a chain for each query, and what it does not see of them is +0. Scores that
- * nobody sees are set to +0, keys and queries are copied with rows of +0. */
+ * and what one of them does not see of 32 keys is +0 in a block of its chain. Scores
+ * become +0 where they are not seen. Keys and queries are multiplied by those as they
+ * are wherever that cannot show, which `unmasked` finds out; else row by row, from
+ * copies with rows of +0. */
 #include "base/base.h"
 #include "kernel/cpu/gemm_f32.h"
 #include "kernel/cpu/kernels.h"
@@ -42,7 +43,7 @@ typedef struct work {
     char *k_panels, *v_panels; /* NULL: too few queries to pack for */
     float *dk, *dv;      /* [keys, dim] */
     float *dq;           /* [block, dim] */
-    float *masked;       /* rule 2: [ACR_BLOCK, dim] */
+    float *masked, *kept; /* rule 2: [ACR_BLOCK, dim] */
     void *gemm;
 } work;
 
@@ -76,6 +77,7 @@ static size_t lay_out(work *w, int64_t dim, bool back, char *scratch)
         {&w->scores, scores},
         {&w->k_panels, panels},
         {&w->masked, w->bf16 ? (size_t)(ACR_BLOCK * dim) * floats : 0},
+        {&w->kept, w->bf16 ? (size_t)(ACR_BLOCK * dim) * floats : 0},
         {&w->grads, back ? scores : 0},
         {&w->v_panels, back ? panels : 0},
         {&w->dk, back ? rows : 0},
@@ -243,6 +245,48 @@ static uint32_t bits(int64_t from, int64_t to)
     return (uint32_t)((UINT64_C(1) << to) - (UINT64_C(1) << from));
 }
 
+/* Whether all of y is finite as operands. */
+static bool finite_operands(int64_t rows, int64_t cols, const float *y, int64_t ldy)
+{
+    bool finite = true;
+    for (int64_t r = 0; r < rows && finite; r++)
+        for (int64_t c = 0; c < cols; c++)
+            finite &= __builtin_fabsf(y[r * ldy + c]) < 0x1.ffp127f; /* from here on they round to infinity */
+    return finite;
+}
+
+static bool any_minus_zero(int64_t rows, int64_t cols, const float *y, int64_t ldy)
+{
+    bool any = false;
+    for (int64_t r = 0; r < rows && !any; r++)
+        for (int64_t c = 0; c < cols; c++) {
+            uint32_t u;
+            memcpy(&u, y + r * ldy + c, sizeof u);
+            any |= u == UINT32_C(0x80000000);
+        }
+    return any;
+}
+
+/* One block onto C of ACR_BLOCK rows at most, where an element's A is +0 in the places
+ * that it does not see, and B ought to be. A finite B times +0 is a zero, which changes
+ * a chain at most from -0 to +0 or not; of C = C + (e + o) that can be seen where C
+ * comes out as -0 alone. Then, or where B is not finite, C stays as it was: false. */
+static bool unmasked(const work *w, acr_gemm g)
+{
+    float *c = g.c;
+    const size_t bytes = (size_t)g.n * sizeof *c;
+    if (!finite_operands(g.k, g.n, g.b, g.b_row))
+        return false;
+    for (int64_t i = 0; g.start == ACR_START_C && i < g.m; i++)
+        memcpy(w->kept + i * g.n, c + i * g.c_row, bytes);
+    multiply(w, g);
+    if (!any_minus_zero(g.m, g.n, c, g.c_row))
+        return true;
+    for (int64_t i = 0; g.start == ACR_START_C && i < g.m; i++)
+        memcpy(c + i * g.c_row, w->kept + i * g.n, bytes);
+    return false;
+}
+
 /* weighted by rule 2 for rows [r, r + rows) of the block, which see from the same key on. */
 static void weighted_blocks(const work *w, const block *b, int64_t r, int64_t rows, const float *x, const float *y,
                             int64_t ldy, float *out, int64_t ldo)
@@ -270,10 +314,13 @@ static void weighted_blocks(const work *w, const block *b, int64_t r, int64_t ro
         multiply(w, g);
         g.start = ACR_START_C;
     }
-    g.m = 1;
+    g.k = place + rows - own;
     g.a = x + own;
     g.b = y + own * ldy;
     g.b_row = ldy;
+    if (unmasked(w, g))
+        return;
+    g.m = 1;
     if (lo > own) {
         g.b = masked(w, bits(lo - own, place + rows - own), y + own * ldy, ldy);
         g.b_row = w->a->dim;
@@ -321,12 +368,15 @@ static uint32_t seeing(const work *w, const block *b, int64_t j, int64_t *next)
     return seen;
 }
 
-/* collect by rule 2. The block's first query is the first of 32 places: back takes all. */
-static void collect_blocks(const work *w, const block *b, const float *x, const float *y, int64_t ldy, float *acc)
+/* collect by rule 2 for keys [from, to). The block's first query is the first of 32
+ * places: back takes all. */
+static void collect_runs(const work *w, const block *b, int64_t from, int64_t to, const float *x, const float *y,
+                         int64_t ldy, float *acc)
 {
     const int64_t dim = w->a->dim;
-    for (int64_t j = b->lo, next; j < b->place + b->rows; j = next) {
+    for (int64_t j = from, next; j < to; j = next) {
         uint32_t seen = seeing(w, b, j, &next);
+        next = acr__min(next, to);
         if (!seen)
             continue;
         bool all = seen == bits(0, b->rows);
@@ -335,6 +385,18 @@ static void collect_blocks(const work *w, const block *b, const float *x, const 
                                .b = all ? y : masked(w, seen, y, ldy), .b_row = all ? ldy : dim, .b_col = 1,
                                .c = acc + j * dim, .c_row = dim, .start = ACR_START_C});
     }
+}
+
+static void collect_blocks(const work *w, const block *b, const float *x, const float *y, int64_t ldy, float *acc)
+{
+    const int64_t dim = w->a->dim, end = b->place + b->rows;
+    collect_runs(w, b, b->lo, b->place, x, y, ldy, acc);
+    /* each of the block's own keys is seen by one query at least: none is to be left out */
+    if (!unmasked(w, (acr_gemm){.m = b->rows, .n = dim, .k = b->rows,
+                                .a = x + (b->place - b->base), .a_row = 1, .a_col = w->ld,
+                                .b = y, .b_row = ldy, .b_col = 1,
+                                .c = acc + b->place * dim, .c_row = dim, .start = ACR_START_C}))
+        collect_runs(w, b, b->place, end, x, y, ldy, acc);
 }
 
 /* acc[key] = chain from acc[key] over the block's queries that see the key,
