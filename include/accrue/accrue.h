@@ -122,7 +122,7 @@ typedef struct acr_graph_opts {
     size_t size;
     uint64_t seed; /* initial weights and dropout */
     int reference; /* 1: compute in double precision with the plain-C kernels */
-    /* Of linear layers and heads: 0 or ACR_F32, or ACR_BF16: operands are rounded to
+    /* Of linear layers, heads and attention: 0 or ACR_F32, or ACR_BF16: operands are rounded to
      * bf16, sums stay fp32 (docs/numerics.md, rule 2). Other bits: part of the model.
      * The reference rounds nothing. */
     int products;

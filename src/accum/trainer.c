@@ -146,13 +146,15 @@ static acr_status list_trained(acr_trainer *t)
  * value: keyed by name, so that members may share them out. */
 static void initial_piece(const acr_graph *g, const acr__param *p, uint32_t hash, int64_t at, int64_t n, float *out)
 {
-    if (p->std > 0)
+    if (p->std > 0) {
         acr__init_normals(g->seed, hash, (uint64_t)at, n, out);
+        for (int64_t j = 0; j < n; j++)
+            out[j] *= p->std;
+        return;
+    }
     float bound = p->fan_in > 0 ? (float)(1.0 / sqrt((double)p->fan_in)) : 0.0f;
     for (int64_t j = 0; j < n; j++)
-        out[j] = p->std > 0      ? p->std * out[j]
-                 : p->fan_in > 0 ? bound * acr__init_uniform(g->seed, hash, (uint64_t)(at + j))
-                                 : p->fill;
+        out[j] = p->fan_in > 0 ? bound * acr__init_uniform(g->seed, hash, (uint64_t)(at + j)) : p->fill;
 }
 
 static void initial_weights(void *arg, int index, int count)

@@ -403,7 +403,7 @@ static void tell_why(acr__setup *s, const acr__fitter *f, const acr__fit *fit)
     if (s->cfg->micro_batch_size)
         snprintf(s->why, sizeof s->why, "as configured%s%s", packed, again);
     else if (s->language)
-        snprintf(s->why, sizeof s->why, "%lld tokens at once%s%s", (long long)(s->micro_batch * s->sequence_length),
+        snprintf(s->why, sizeof s->why, "%lld tokens at once%s%s", (long long)s->micro_batch * (long long)s->sequence_length,
                  packed, again);
     else if (!f->count)
         snprintf(s->why, sizeof s->why, "small network, nothing measured%s", packed);

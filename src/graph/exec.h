@@ -68,7 +68,7 @@ typedef struct acr__run {
     bool weighing;        /* of the loss, only row_weight is wanted */
     bool decoding;        /* one sample goes on behind `past` rows, whose keys and values are cached */
     int64_t past;
-    bool bf16;            /* products of linear and head nodes are by rule 2 */
+    bool bf16;            /* products of linear, head and attention nodes are by rule 2 */
     int64_t samples;      /* of this micro-batch */
     int64_t place;        /* samples of the window before it */
     double weight_scale;  /* see acr_loss_args */

@@ -97,7 +97,7 @@ struct acr_graph {
     acr_context *ctx;
     uint64_t seed;
     bool reference;
-    bool bf16; /* products of linear and head nodes are by rule 2 */
+    bool bf16; /* products of linear, head and attention nodes are by rule 2 */
     size_t es; /* bytes of a real: 4, or 8 in the reference */
 
     acr__node *nodes;

@@ -104,6 +104,7 @@ static acr_attention_args arguments(const acr__run *run, const acr__exec *e, con
         v = e->cached[1];
     }
     acr_attention_args a = {
+        .bf16 = run->bf16 ? run->k : NULL,
         .rows = w->last - w->first, .past = w->first + (run->decoding ? run->past : 0), .dim = n->dim, .group = group,
         .q = at(run, e, &q, row, q_col), .ldq = q.ld,
         .k = at(run, e, &k, base, kv_col), .ld_key = k.ld,

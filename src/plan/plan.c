@@ -349,7 +349,7 @@ static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
         if (n->op != ACR_OP_attention || !n->live)
             continue;
         bool back = p->opts.optimizer && n->needs_grad;
-        size_t bytes = k->attention_scratch(acr__plan_places(p, n->domain), n->dim, back);
+        size_t bytes = k->attention_scratch(p->g->bf16 ? k : NULL, acr__plan_places(p, n->domain), n->dim, back);
         most = bytes > most ? bytes : most;
     }
     return (most + 63) / 64 * 64;

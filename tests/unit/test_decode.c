@@ -1,6 +1,6 @@
 /* test_decode.c: a sequence continued call by call gives the logits of one pass over
  * all of it, bit for bit: whatever the pieces, after going back, past the rows of a
- * sample, on every path. And what it refuses changes nothing. */
+ * sample, on every path, in fp32 and in bf16. And what it refuses changes nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include "accum/trainer.h"
 #include "model/lm.h"
 
-enum { VOCABULARY = 37, LONGEST = 29, PASS = 8 };
+enum { VOCABULARY = 37, LONGEST = 45, PASS = 8 };
 
 /* rows: of a sample at most */
 static void language_model(acr_graph *g, acr__lm_family family, int64_t rows)
@@ -49,6 +49,7 @@ static void llama(acr_graph *g) { language_model(g, ACR__LM_LLAMA, PASS); }
 static const zoo_case whole_cases[] = {{"gpt2", gpt2_whole}, {"llama", llama_whole}};
 static const zoo_case cases[] = {{"gpt2", gpt2}, {"llama", llama}};
 
+static int products;
 static int32_t sequence[LONGEST];
 static float whole[LONGEST * VOCABULARY];
 
@@ -56,6 +57,7 @@ static zoo_opts options(const char *isa, int threads, int reference, int64_t cac
 {
     zoo_opts o = ZOO_OPTS_INIT;
     o.isa = isa;
+    o.products = products;
     o.threads = threads;
     o.reference = reference;
     o.plan.micro_batch = micro;
@@ -92,9 +94,8 @@ static void feed(zoo_run *r, int64_t from, int64_t to, int64_t piece, const char
     }
 }
 
-static void the_bits_of_one_pass(void **state)
+static void continue_in_pieces(void)
 {
-    (void)state;
     static const int64_t pieces[] = {1, 3, 7, PASS, 2 * PASS};
     for (int c = 0; c < 2; c++)
         for (int k = 0, reference = 0; acr_isa_name(k) || !reference; k++) {
@@ -114,6 +115,21 @@ static void the_bits_of_one_pass(void **state)
                     zoo_stop(&r);
                 }
         }
+}
+
+static void the_bits_of_one_pass(void **state)
+{
+    (void)state;
+    static float in_fp32[LONGEST * VOCABULARY];
+    products = ACR_F32;
+    continue_in_pieces();
+    pass_over_all(1, 0);
+    memcpy(in_fp32, whole, sizeof whole);
+    products = ACR_BF16;
+    continue_in_pieces();
+    pass_over_all(1, 0);
+    assert_memory_not_equal(in_fp32, whole, sizeof whole);
+    products = ACR_F32;
 }
 
 static void refused(void **state)
@@ -145,7 +161,7 @@ static void refused(void **state)
     }
     feed(&r, 5, LONGEST, 1, "after refusals");
     assert_int_equal(acr_decode(r.t, 1, sequence, "logits", row), ACR_E_ARGUMENT);
-    assert_non_null(strstr(acr_error(r.ctx), "would have 30 tokens, and the model has 29 positions"));
+    assert_non_null(strstr(acr_error(r.ctx), "would have 46 tokens, and the model has 45 positions"));
     assert_int_equal(acr_decode_rewind(r.t, LONGEST + 1), ACR_E_ARGUMENT);
     assert_int_equal(acr_decode_rewind(r.t, -1), ACR_E_ARGUMENT);
     zoo_stop(&r);
