@@ -27,6 +27,9 @@ static void *memory_of(const acr_trainer *t, int buffer)
 static int64_t cost_of(const acr_graph *g, const acr__node *n)
 {
     switch (n->op) {
+    case ACR_OP_input:
+    case ACR_OP_param:
+        return 0; /* nothing runs for them */
     case ACR_OP_linear:
     case ACR_OP_head_cross_entropy:
         return g->nodes[n->in[1]].cols;

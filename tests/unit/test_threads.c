@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "accum/trainer.h"
 #include "state.h"
 
 enum { SAMPLES = 40, WINDOW = 17, UPDATES = 3 };
@@ -48,6 +49,36 @@ static void two_at_once(void **state)
             assert_int_equal(pthread_join(t[i], NULL), 0);
         assert_true(both[0].hash == alone.hash && both[1].hash == alone.hash);
     }
+}
+
+/* Threads are taken where there is work for them: parameters and inputs are none. */
+static bool has_team(int64_t in, int64_t hidden, int64_t micro)
+{
+    acr_context_opts co = ACR_CONTEXT_OPTS_INIT;
+    acr_plan_opts plan = ACR_PLAN_OPTS_INIT;
+    acr_trainer_opts opts = ACR_TRAINER_OPTS_INIT;
+    zoo_run r = {0};
+    co.threads = 2;
+    plan.optimizer = ACR_SGD;
+    plan.micro_batch = micro;
+    ZOO_OK(r.ctx, acr_context_create(&r.ctx, &co));
+    r.g = acr_graph_create(r.ctx, NULL);
+    acr_node x = zoo_in(r.g, "x", in), y = zoo_in(r.g, "y", 2);
+    acr_node h = acr_linear(r.g, acr_relu(r.g, acr_linear(r.g, x, hidden, "a")), 2, "b");
+    zoo_loss(r.g, h, acr_mse(r.g, h, y, ACR_NONE));
+    ZOO_OK(r.ctx, acr_graph_finish(r.g));
+    ZOO_OK(r.ctx, acr_plan_create(&r.plan, r.g, &plan));
+    ZOO_OK(r.ctx, acr_trainer_create(&r.t, r.plan, &opts));
+    bool team = r.t->pool != NULL;
+    zoo_stop(&r);
+    return team;
+}
+
+static void teams_for_work(void **state)
+{
+    (void)state;
+    assert_false(has_team(10, 5, 100)); /* 3 x 60 multiply-adds a sample */
+    assert_true(has_team(784, 64, 64));
 }
 
 /* acr_cancel may come from any thread while a window is being pulled. */
@@ -98,7 +129,7 @@ static void cancelled_from_elsewhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_at_once),
+        cmocka_unit_test(two_at_once), cmocka_unit_test(teams_for_work),
         cmocka_unit_test(cancelled_from_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
