@@ -41,12 +41,12 @@ int acr__number_f64(double v, char *out)
     if (fabs(v) < 1e15 && v == (double)(int64_t)v && (v != 0 || !signbit(v)))
         return snprintf(out, ACR_NUMBER_TEXT, "%lld", (long long)v);
     /* 16 first: most numbers that were computed need 17, most that were typed 15 */
-    snprintf(out, ACR_NUMBER_TEXT, "%.16g", v);
-    bool enough = strtod(out, NULL) == v;
-    int digits = enough ? 15 : 17;
-    snprintf(out, ACR_NUMBER_TEXT, "%.*g", digits, v);
+    char longer[ACR_NUMBER_TEXT];
+    snprintf(longer, sizeof longer, "%.16g", v);
+    bool enough = strtod(longer, NULL) == v;
+    snprintf(out, ACR_NUMBER_TEXT, "%.*g", enough ? 15 : 17, v);
     if (enough && strtod(out, NULL) != v)
-        snprintf(out, ACR_NUMBER_TEXT, "%.16g", v);
+        memcpy(out, longer, sizeof longer);
     return with_point(out);
 }
 
