@@ -113,6 +113,8 @@ static acr_status begin_run(acr__train_run *run, acr__cli *cli, acr__setup *s, a
     if (from) {
         acr_checkpoint_clock(from, &clock);
         acr__say(cli, "resume   %s, after update %lld", acr_checkpoint_path(from), (long long)clock.updates);
+    } else if (folder->resume) {
+        acr__say(cli, "resume   there is no checkpoint in %s: from the beginning", folder->checkpoints);
     }
     return acr__train_run_begin(run, cli, s, folder, from);
 }

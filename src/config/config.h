@@ -190,7 +190,7 @@ typedef struct acr__epoch {
     int64_t windows; /* filled by config_windows */
 } acr__epoch;
 /* How long a run is, in windows. Windows of an epoch: ceil, or floor with
- * last_window: drop. ACR_E_CONFIG when that leaves no window. */
+ * last_window: drop, at least 1. */
 acr_status acr__config_windows(const acr__config *cfg, acr__epoch *epoch, int64_t *total);
 /* In updates, at least 1 where the horizon is above 0; 0 for 0; -1 for AUTO. */
 int64_t acr__horizon_updates(acr__horizon h, const acr__epoch *epoch);

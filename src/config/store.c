@@ -296,13 +296,10 @@ int64_t acr__horizon_updates(acr__horizon h, const acr__epoch *epoch)
 
 acr_status acr__config_windows(const acr__config *cfg, acr__epoch *epoch, int64_t *total)
 {
-    int64_t effective = cfg->effective_batch_size, samples = epoch->samples;
+    /* a larger batch than there are samples is the whole epoch, and then no partial window */
+    int64_t samples = epoch->samples, effective = acr__min(cfg->effective_batch_size, samples);
+    FAIL_IF(samples < 1, cfg->ctx, ACR_E_CONFIG, "the data set has no samples");
     int64_t windows = samples / effective + (cfg->last_window == ACR__LAST_STEP && samples % effective != 0);
-    FAIL_IF(
-        windows == 0, cfg->ctx, ACR_E_CONFIG,
-        "last_window: drop leaves no update, for %lld samples do not fill effective_batch_size %lld; use last_window: "
-        "step, or a smaller batch",
-        (long long)samples, (long long)effective);
     acr__horizon length = cfg->max_steps;
     if (length.unit == ACR__UNIT_AUTO)
         length = (acr__horizon){cfg->num_train_epochs, ACR__UNIT_EPOCHS};

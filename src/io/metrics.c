@@ -206,7 +206,6 @@ static acr_status last_line(acr__metrics *m, const acr__append *f, int64_t *end)
 
 static acr_status open_log(acr__metrics *m, acr__append *f, const char *folder, const char *name, int64_t at)
 {
-    f->ctx = m->ctx;
     f->path = acr__path_join(m->ctx, folder, name);
     if (!f->path)
         return ACR_E_NO_MEMORY;
@@ -249,6 +248,7 @@ acr_status acr__metrics_open(acr__metrics **out, acr_context *ctx, const char *f
     if (!m)
         return ACR_E_NO_MEMORY;
     m->ctx = ctx;
+    m->jsonl.ctx = m->csv.ctx = ctx;
     m->jsonl.fd = m->csv.fd = -1;
     m->columns = acr__alloc(ctx, sizeof *m->columns * ((size_t)count + 1));
     acr_status status = m->columns ? ACR_OK : ACR_E_NO_MEMORY;

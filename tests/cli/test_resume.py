@@ -204,6 +204,7 @@ def test_auto_without_a_checkpoint_starts_afresh(d):
     write(f"{d}/run/metrics.jsonl", '{"step": 1, "half')
     write(f"{d}/run/resolved.yaml", "half")
     a = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto"))
+    assert "no checkpoint" in a.err and "from the beginning" in a.err, a.err
     assert [l["step"] for l in read_metrics(f"{d}/run")] == list(range(1, 101))
     assert a.json["weights_hash"] == ok(train(SEED, f"{d}/whole")).json["weights_hash"]
 

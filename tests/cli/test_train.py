@@ -114,6 +114,8 @@ def test_effective_batch_beyond_the_data(d):
     a = ok(train(SEED, f"{d}/run", "--effective_batch_size", 1000, "--num_train_epochs", 3))
     assert a.json["updates"] == 3 and a.json["samples"] == 300
     assert "warning" in a.err and "whole epoch" in a.err, a.err
+    b = ok(train(SEED, f"{d}/drop", "--effective_batch_size", 1000, "--num_train_epochs", 3, "--last_window", "drop"))
+    assert b.json["weights_hash"] == a.json["weights_hash"], "the whole epoch is no partial window"
 
 
 def test_last_window_dropped(d):

@@ -259,8 +259,9 @@ static void lengths_and_trainer(void **state)
     assert_int_equal(acr__config_windows(c, &epoch, &total), ACR_OK);
     assert_int_equal(epoch.windows, 14);
     assert_int_equal(total, 42);
-    assert_int_equal(acr__config_windows(c, &few, &total), ACR_E_CONFIG);
-    assert_non_null(strstr(acr_error(ctx), "4095"));
+    assert_int_equal(acr__config_windows(c, &few, &total), ACR_OK);
+    assert_int_equal(few.windows, 1);
+    assert_int_equal(total, 3);
     acr__config_free(c);
     c = load_text(EVERYTHING);
     assert_int_equal(acr__config_trainer_opts(c, &hundred, &o), ACR_OK);
