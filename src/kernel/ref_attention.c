@@ -102,7 +102,8 @@ static FLATTEN void operands(uint32_t seen, const real *x, int64_t ld, real *out
 }
 
 /* out[c] = block of x and column c of y onto out[c]. */
-static FLATTEN void columns(uint32_t seen, const real *x, int64_t ldx, const real *y, int64_t ldy, int64_t cols, real *out)
+static FLATTEN void columns(uint32_t seen, const real *x, int64_t ldx, const real *y, int64_t ldy, int64_t cols,
+                            real *out)
 {
     real left[ACR_BLOCK], right[ACR_BLOCK];
     operands(seen, x, ldx, left);

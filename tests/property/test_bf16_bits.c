@@ -175,7 +175,7 @@ static void controls(void **state)
     }
 }
 
-/* What is no product by a weight stays fp32, and so does the reference. */
+/* The reference is the same graph in double whatever the products are. */
 static void the_reference_rounds_nothing(void **state)
 {
     (void)state;

@@ -290,7 +290,8 @@ static void a_packed_document_is_the_document(void **state)
         products = s < 3 ? ACR_F32 : ACR_BF16;
         zoo_run r = start_with(NULL, &d);
         one = zoo_make(r.g, 2, 3);
-        int32_t begin = d.offsets[2][1], end = d.offsets[2][2], cut = s < 3 ? (end - begin) / 3 : (end - begin) / 2 / 32 * 32;
+        int32_t begin = d.offsets[2][1], end = d.offsets[2][2];
+        int32_t cut = s < 3 ? (end - begin) / 3 : (end - begin) / 2 / 32 * 32;
         set_documents(&d, cut);
         predict(&r, &d, &packed);
         one.offsets[2][1] = end - begin - cut; /* the second document of the second sample, as the first sample */

@@ -415,46 +415,93 @@ static float block(float c, uint32_t seen, const float *x, const float *y, int64
 
 /* Queries of zeros weigh the n keys that they see by 1/n each, so the weighted sum is
  * blocks of keys and dv blocks of queries, by place, head after head. */
+static float blocks_of_keys(const acr_attention_args *a, int64_t p, int64_t e)
+{
+    float weight[ACR_BLOCK], out = 0;
+    for (int64_t b = 0; b < a->rows; b += ACR_BLOCK) {
+        uint32_t seen = 0;
+        for (int j = 0; j < ACR_BLOCK; j++) {
+            weight[j] = 1.0f / (float)(given.position[p] + 1);
+            seen |= (uint32_t)(b + j < a->rows && sees(p, b + j)) << j;
+        }
+        if (seen)
+            out = block(out, seen, weight, given.v + 2 + b * a->ld_value + e, a->ld_value);
+    }
+    return out;
+}
+
+static float blocks_of_queries(const acr_attention_args *a, int64_t p, int64_t e)
+{
+    float weight[ACR_BLOCK], dv = 0;
+    for (int64_t h = 0; h < a->group; h++)
+        for (int64_t b = 0; b < a->rows; b += ACR_BLOCK) {
+            uint32_t seen = 0;
+            for (int r = 0; r < ACR_BLOCK && b + r < a->rows; r++) {
+                weight[r] = 1.0f / (float)(given.position[b + r] + 1);
+                seen |= (uint32_t)sees(b + r, p) << r;
+            }
+            if (seen)
+                dv = block(dv, seen, weight, given.dout + 3 + b * a->ld_dout + h * a->dim + e, a->ld_dout);
+        }
+    return dv;
+}
+
+static void expect_blocks(acr_attention_args a)
+{
+    const acr_kernels *k;
+    a.bf16 = &acr__kernels_scalar;
+    a.threshold = 0;
+    a.add_v = false;
+    memset(given.q, 0, sizeof given.q);
+    for (int i = 0; (k = acr__kernels_runnable(i)) != NULL; i++) {
+        run(k, &a, ALL, &got);
+        for (int64_t p = 0; p < a.rows; p++)
+            for (int64_t e = 0; e < a.dim; e++) {
+                float out = blocks_of_keys(&a, p, e), dv = blocks_of_queries(&a, p, e);
+                for (int64_t h = 0; h < a.group; h++)
+                    assert_memory_equal(&out, got.out + 1 + p * a.ld_out + h * a.dim + e, sizeof out);
+                assert_memory_equal(&dv, got.dv + 1 + p * a.ld_dv + e, sizeof dv);
+            }
+    }
+}
+
 static void blocks_are_of_places(void **state)
 {
     (void)state;
-    const acr_kernels *k;
-    for (int c = 0; c < 24; c++) {
-        acr_attention_args a = draw_case(c % 2 ? TINY : ORDINARY);
-        a.bf16 = &acr__kernels_scalar;
-        a.threshold = 0;
-        a.add_v = false;
-        memset(given.q, 0, sizeof given.q);
-        for (int i = 0; (k = acr__kernels_runnable(i)) != NULL; i++) {
-            run(k, &a, ALL, &got);
-            for (int64_t p = 0; p < a.rows; p++)
-                for (int64_t e = 0; e < a.dim; e++) {
-                    float weight[ACR_BLOCK], out = 0, dv = 0;
-                    for (int64_t b = 0; b < a.rows; b += ACR_BLOCK) { /* query p, keys by block */
-                        uint32_t seen = 0;
-                        for (int j = 0; j < ACR_BLOCK; j++) {
-                            weight[j] = 1.0f / (float)(given.position[p] + 1);
-                            seen |= (uint32_t)(b + j < a.rows && sees(p, b + j)) << j;
-                        }
-                        if (seen)
-                            out = block(out, seen, weight, given.v + 2 + b * a.ld_value + e, a.ld_value);
-                    }
-                    for (int64_t h = 0; h < a.group; h++) /* key p, queries by block */
-                        for (int64_t b = 0; b < a.rows; b += ACR_BLOCK) {
-                            uint32_t seen = 0;
-                            for (int r = 0; r < ACR_BLOCK && b + r < a.rows; r++) {
-                                weight[r] = 1.0f / (float)(given.position[b + r] + 1);
-                                seen |= (uint32_t)sees(b + r, p) << r;
-                            }
-                            if (seen)
-                                dv = block(dv, seen, weight, given.dout + 3 + b * a.ld_dout + h * a.dim + e, a.ld_dout);
-                        }
-                    for (int64_t h = 0; h < a.group; h++)
-                        assert_memory_equal(&out, got.out + 1 + p * a.ld_out + h * a.dim + e, sizeof out);
-                    assert_memory_equal(&dv, got.dv + 1 + p * a.ld_dv + e, sizeof dv);
-                }
-        }
-    }
+    for (int c = 0; c < 24; c++)
+        expect_blocks(draw_case(c % 2 ? TINY : ORDINARY));
+}
+
+/* Two blocks of keys leave -0 of the sum of query 65, and its own two keys' products
+ * underflow to -0: the +0 times +0 behind them makes it +0. */
+static void zeros_keep_their_signs(void **state)
+{
+    (void)state;
+    enum { ROWS = 96 }; /* with less, +0 behind the last row would hide it */
+    acr_attention_args a = {.rows = ROWS, .dim = 1, .group = 1, .ldq = 1, .ld_key = 1, .ld_value = 1, .ld_out = 1,
+                            .ld_stats = 2, .ld_dout = 1, .ld_dq = 1, .ld_dk = 1, .ld_dv = 1, .scale = 1,
+                            .scratch = scratch};
+    draw_case(ORDINARY);
+    float *v = given.v + 2;
+    memset(v, 0, ROWS * sizeof *v);
+    v[3] = 0x1p-119f;
+    v[40] = -0x1.4p-119f;
+    for (int j = 64; j < ROWS; j++)
+        v[j] = j < 66 ? -0x1p-126f : -1;
+    for (int p = 0; p < ROWS; p++)
+        given.position[p] = p;
+    expect_blocks(a);
+    const float plus = 0;
+    assert_memory_equal(got.out + 1 + 65, &plus, sizeof plus);
+    /* Two blocks of queries leave -0 of dv[0]; those of another document are not executed. */
+    const float minus = -0.0f;
+    memset(given.dout, 0, sizeof given.dout);
+    given.dout[3] = 0x1p-126f;
+    given.dout[3 + 32] = -0x1.8p-121f;
+    for (int p = 64; p < ROWS; p++)
+        given.position[p] = p - 64;
+    expect_blocks(a);
+    assert_memory_equal(got.dv + 1, &minus, sizeof minus);
 }
 
 /* Every element of dropout has a number of its own, whatever the head and the row:
@@ -523,10 +570,11 @@ static void another_order_is_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_give_the_same_bytes), cmocka_unit_test(pieces_do_not_show),
-        cmocka_unit_test(long_sequences),            cmocka_unit_test(an_unseen_key_is_absent),
+        cmocka_unit_test(paths_give_the_same_bytes),   cmocka_unit_test(pieces_do_not_show),
+        cmocka_unit_test(long_sequences),              cmocka_unit_test(an_unseen_key_is_absent),
         cmocka_unit_test(an_unseeing_query_is_absent), cmocka_unit_test(the_numbers_are_right),
-        cmocka_unit_test(blocks_are_of_places),      cmocka_unit_test(dropout_is_counted),        cmocka_unit_test(another_order_is_seen),
+        cmocka_unit_test(blocks_are_of_places),        cmocka_unit_test(zeros_keep_their_signs),
+        cmocka_unit_test(dropout_is_counted),          cmocka_unit_test(another_order_is_seen),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

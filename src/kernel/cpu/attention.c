@@ -334,7 +334,8 @@ static void weighted_blocks(const work *w, const block *b, int64_t r, int64_t ro
 }
 
 /* out[r] = chain from +0 over the keys that r sees, ascending, of x[r][key] * y[key]. */
-static void weighted(const work *w, const block *b, const float *x, const float *y, int64_t ldy, float *out, int64_t ldo)
+static void weighted(const work *w, const block *b, const float *x, const float *y, int64_t ldy, float *out,
+                     int64_t ldo)
 {
     int64_t dim = w->a->dim;
     for (int64_t r = 0, n; w->bf16 && r < b->rows; r += n) {
