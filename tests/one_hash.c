@@ -58,6 +58,7 @@ static const training sequences[] = {
 /* Windows of several blocks of 32 rows. */
 enum { MANY = 150, WIDE = 67 };
 static const zoo_case long_samples = {"long samples", zoo_long}, flat_head = {"flat head", zoo_flat_head};
+static const zoo_case long_attention = {"long attention", zoo_long_attention};
 static const training in_bf16[] = {
     {&mission, ACR_SGD, 0.01, 0, 0, 0, 0, ACR_CONSTANT, 100, 100, 20},
     {&zoo[0], ACR_ADAMW, 0.01, 0, 0.1, 0.05, 0, ACR_LINEAR, MANY, WIDE, 4},
@@ -65,6 +66,8 @@ static const training in_bf16[] = {
     {&zoo[4], ACR_ADAM, 0.01, 0, 0.1, 1, 0, ACR_CONSTANT, MANY, WIDE, 4},
     {&zoo[8], ACR_ADAMW, 0.01, 0, 0.1, 1, 0, ACR_COSINE, SAMPLES, WINDOW, 4},
     {&zoo[9], ACR_ADAMW, 0.01, 0, 0.1, 0.5, 0, ACR_CONSTANT, SAMPLES, WINDOW, 4},
+    {&zoo[10], ACR_SGD, 0.1, 0.9, 0, 0.5, 0, ACR_LINEAR, SAMPLES, WINDOW, 4},
+    {&long_attention, ACR_ADAMW, 0.01, 0, 0.1, 0.5, 0, ACR_CONSTANT, SAMPLES, WINDOW, 4},
     {&long_samples, ACR_ADAMW, 0.01, 0, 0.1, 0.5, 0, ACR_CONSTANT, SAMPLES, WINDOW, 4},
     {&flat_head, ACR_ADAMW, 0.01, 0, 0.1, 0.5, 0, ACR_CONSTANT, MANY, WIDE, 4},
 };

@@ -230,9 +230,9 @@ static void zoo_shared_keys(acr_graph *g)
     zoo_loss(g, x, acr_cross_entropy(g, x, t.y, ACR_NONE, NULL));
 }
 
-/* Two more, for products in bf16, whose blocks of 32 rows the others hardly fill: samples of
+/* Three more, for products in bf16, whose blocks of 32 rows the others hardly fill: samples of
  * 1 to ZOO_LONG tokens under a head, several blocks a sample and several chunks
- * of logits a micro-batch; and a head over samples of one row. */
+ * of logits a micro-batch; a head over samples of one row; and attention. */
 static inline void zoo_long(acr_graph *g)
 {
     acr_domain token = acr_domain_create(g, "token", ZOO_LONG);
@@ -250,6 +250,29 @@ static inline void zoo_flat_head(acr_graph *g)
     acr_node w = acr_param(g, "classes", 2, (int64_t[]){ZOO_CLASSES, 10}, 10, 0);
     acr_node h = acr_tanh(g, acr_linear(g, x, 10, "in"));
     zoo_loss(g, h, acr_head_cross_entropy(g, h, w, y, ACR_NONE, NULL));
+}
+
+/* Several blocks a sample, query heads that share keys, dropout. */
+static inline void zoo_long_attention(acr_graph *g)
+{
+    acr_domain token = acr_domain_create(g, "token", ZOO_LONG);
+    int64_t one = 1;
+    acr_node ids = acr_input_in(g, token, "id", ACR_I32, 1, &one), y = acr_input_in(g, token, "y", ACR_I32, 1, &one);
+    acr_node position = acr_input_in(g, token, "position", ACR_I32, 1, &one);
+    acr_rope_opts rope = ACR_ROPE_OPTS_INIT;
+    acr_attention_opts o = ACR_ATTENTION_OPTS_INIT;
+    o.heads = 4;
+    o.kv_heads = 2;
+    o.dim = rope.dim = 6;
+    o.dropout = 0.1f;
+    o.name = "drop";
+    acr_node x = acr_embedding_shared(g, ids, acr_param_normal(g, "wte", 2, (int64_t[]){ZOO_CLASSES, 9}, 0.5f));
+    acr_node n = acr_rms_norm(g, x, 1e-5f, "norm");
+    acr_node q = acr_rope(g, acr_linear(g, n, 24, "q"), position, &rope);
+    acr_node k = acr_rope(g, acr_linear(g, n, 12, "k"), position, &rope);
+    x = acr_add(g, x, acr_linear(g, acr_attention(g, q, k, acr_linear(g, n, 12, "v"), position, &o), 9, "o"));
+    x = acr_linear(g, x, ZOO_CLASSES, "head");
+    zoo_loss(g, x, acr_cross_entropy(g, x, y, ACR_NONE, NULL));
 }
 
 typedef struct zoo_case {
@@ -283,12 +306,14 @@ static inline float zoo_uniform(uint64_t seed, uint32_t stream, uint64_t i)
     return acr__init_uniform(seed, stream, i);
 }
 
-/* Places within documents: a new one begins with a sample, and anywhere by chance. */
-static inline void zoo_positions(const zoo_data *d, const int32_t *offsets, uint64_t seed, int32_t *out)
+/* Places within documents: a new one begins with a sample, and anywhere by chance, in
+ * long samples less often. */
+static inline void zoo_positions(const zoo_data *d, const int32_t *offsets, int64_t most, uint64_t seed, int32_t *out)
 {
+    const float rare = most > ZOO_SEQUENCE ? 0.94f : 0.7f;
     for (int64_t s = 0; s < d->samples; s++)
         for (int32_t r = offsets[s]; r < offsets[s + 1]; r++)
-            out[r] = r == offsets[s] || zoo_uniform(seed, 778, (uint64_t)r) > 0.7f ? 0 : out[r - 1] + 1;
+            out[r] = r == offsets[s] || zoo_uniform(seed, 778, (uint64_t)r) > rare ? 0 : out[r - 1] + 1;
 }
 
 static inline zoo_data zoo_make(const acr_graph *g, int64_t samples, uint64_t seed)
@@ -309,7 +334,7 @@ static inline zoo_data zoo_make(const acr_graph *g, int64_t samples, uint64_t se
         d.domain[i] = n->domain;
         d.data[i] = malloc((size_t)(rows * n->cols) * 4 + 4);
         if (!strcmp(n->name, "position")) {
-            zoo_positions(&d, d.offsets[n->domain], seed, d.data[i]);
+            zoo_positions(&d, d.offsets[n->domain], g->domains[n->domain].max_rows, seed, d.data[i]);
             d.position = i;
             continue;
         }
@@ -380,8 +405,10 @@ typedef struct zoo_opts {
     acr_plan_opts plan;
     acr_trainer_opts trainer;
     int products; /* ACR_BF16 */
+    int segments; /* parameters are spread over so many; 0: they stay in one */
+    const char *trained; /* a pattern; NULL: all are */
 } zoo_opts;
-#define ZOO_OPTS_INIT {1, NULL, 0, 1, ACR_PLAN_OPTS_INIT, ACR_TRAINER_OPTS_INIT, 0}
+#define ZOO_OPTS_INIT {1, NULL, 0, 1, ACR_PLAN_OPTS_INIT, ACR_TRAINER_OPTS_INIT, 0, 0, NULL}
 
 static inline zoo_run zoo_start(const zoo_case *c, const zoo_opts *o)
 {
@@ -399,6 +426,10 @@ static inline zoo_run zoo_start(const zoo_case *c, const zoo_opts *o)
     r.g = acr_graph_create(r.ctx, &go);
     c->build(r.g);
     ZOO_OK(r.ctx, acr_graph_finish(r.g));
+    if (o->trained)
+        ZOO_OK(r.ctx, acr_graph_trainable(r.g, 1, &o->trained));
+    for (int i = 0; i < r.g->param_count && o->segments; i++)
+        r.g->params[i].segment = i % o->segments;
     ZOO_OK(r.ctx, acr_plan_create(&r.plan, r.g, &o->plan));
     ZOO_OK(r.ctx, acr_trainer_create(&r.t, r.plan, &o->trainer));
     return r;

@@ -122,7 +122,7 @@ typedef struct acr_graph_opts {
     size_t size;
     uint64_t seed; /* initial weights and dropout */
     int reference; /* 1: compute in double precision with the plain-C kernels */
-    /* Of linear layers and heads: 0 or ACR_F32, or ACR_BF16: operands are rounded to
+    /* Of linear layers, heads and attention: 0 or ACR_F32, or ACR_BF16: operands are rounded to
      * bf16, sums stay fp32 (docs/numerics.md, rule 2). Other bits: part of the model.
      * The reference rounds nothing. */
     int products;
@@ -458,10 +458,12 @@ ACR_API acr_status acr_predict(acr_trainer *t, const acr_batch *batch, const cha
 /* One sequence at a time, continued call by call: feeds n tokens (at most the rows
  * planned for a pass: micro_batch x max_rows) at the places after those fed before;
  * `out` gets the last one's row of `output`, the same bits as acr_predict over the
- * whole sequence gives. The plan has cache_rows; the graph's inputs "ids" and
- * "position" (int32 [1], one domain) are filled here and `output` needs no other.
- * ACR_E_ARGUMENT past cache_rows, ACR_E_DATA for an id out of range; a failed call
- * leaves the sequence as it was. */
+ * whole sequence gives. The plan has cache_rows, which may be more than the domain's
+ * max_rows; the graph's inputs "ids" and "position" (int32 [1] in a ragged domain) are
+ * filled here and `output` needs no other. Up to the last attention all n rows are
+ * computed, behind it the last row. After acr_param_write begin a new sequence.
+ * ACR_E_ARGUMENT past cache_rows or a table of positions, ACR_E_DATA for an id out of
+ * range; a failed call leaves the sequence as it was. */
 ACR_API acr_status acr_decode(acr_trainer *t, int64_t n, const int32_t *ids, const char *output, float *out);
 /* Keeps the first `rows` tokens; 0 begins a new sequence. */
 ACR_API acr_status acr_decode_rewind(acr_trainer *t, int64_t rows);

@@ -104,18 +104,19 @@ double acr__joined(const acr_trainer *t, const acr__trained *p, int64_t i)
     return sum;
 }
 
-/* Calls fn for this member's share of all leaves. */
+/* Calls fn for this member's share of all leaves, segment by segment. */
 static void each_leaf(closing *c, int index, int count,
                       void (*fn)(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n, int index))
 {
     int64_t from, to;
     acr__share(c->leaves, 1, index, count, &from, &to);
-    for (int i = 0; i < c->t->trained_count; i++) {
-        const acr__trained *p = &c->t->trained[i];
-        int64_t leaves = (p->elements + ACR_LEAF - 1) / ACR_LEAF;
-        for (int64_t k = acr__max(0, from - p->first_leaf); k < leaves && p->first_leaf + k < to; k++)
-            fn(c, p, p->first_leaf + k, k * ACR_LEAF, acr__min(ACR_LEAF, p->elements - k * ACR_LEAF), index);
-    }
+    for (int s = 0; s < c->t->plan->segment_count; s++)
+        for (int i = c->t->segments[s].first_trained; i < c->t->segments[s].end_trained; i++) {
+            const acr__trained *p = &c->t->trained[i];
+            int64_t leaves = (p->at.length + ACR_LEAF - 1) / ACR_LEAF;
+            for (int64_t k = acr__max(0, from - p->first_leaf); k < leaves && p->first_leaf + k < to; k++)
+                fn(c, p, p->first_leaf + k, k * ACR_LEAF, acr__min(ACR_LEAF, p->at.length - k * ACR_LEAF), index);
+        }
 }
 
 /* Joins the uses of elements [first, first + n), each of which has them all. */
@@ -135,13 +136,17 @@ static char *join(const acr_trainer *t, const acr__trained *p, int64_t first, in
 
 /* With compact accumulators, a member's scratch holds two leaves: what a token that
  * did not occur has, and room for one that is put together. */
-static char *absent_of(const acr_trainer *t, int index) { return t->run.scratch + (size_t)index * t->run.scratch_bytes; }
+static char *absent_of(const acr_trainer *t, int index)
+{
+    return t->run.scratch + (size_t)index * t->run.scratch_bytes;
+}
 static char *leaf_of(const acr_trainer *t, int index) { return absent_of(t, index) + ACR_LEAF * t->run.es; }
 
 static void join_and_divide(closing *c, const acr__trained *p, int64_t leaf, int64_t first, int64_t n, int index)
 {
     const acr_trainer *t = c->t;
-    char *sum = p->compact ? acr__compact_join(t, p, first, n, absent_of(t, index), leaf_of(t, index)) : join(t, p, first, n);
+    char *sum = p->compact ? acr__compact_join(t, p, first, n, absent_of(t, index), leaf_of(t, index))
+                           : join(t, p, first, n);
     t->leaves[leaf] = t->run.k->close_leaf(n, sum, c->W, sum);
     if (sum == leaf_of(t, index))
         acr__compact_keep(t, p, first, n, sum);
@@ -151,12 +156,12 @@ static void apply(closing *c, const acr__trained *p, int64_t leaf, int64_t first
 {
     (void)leaf;
     const acr_trainer *t = c->t;
-    int64_t at = first * (int64_t)t->run.es;
-    void *state[2] = {p->state[0] ? p->state[0] + at : NULL, p->state[1] ? p->state[1] + at : NULL};
-    const char *gradient = p->home < 0 ? leaf_of(t, index) : total_of(t, &p->use[p->home]) + at;
+    void *state[2] = {acr__state_at(t, &p->at, 0, first), acr__state_at(t, &p->at, 1, first)};
+    const char *gradient =
+        p->home < 0 ? leaf_of(t, index) : total_of(t, &p->use[p->home]) + first * (int64_t)t->run.es;
     if (p->home < 0)
         acr__compact_gather(t, p, first, n, absent_of(t, index), leaf_of(t, index));
-    acr__update_apply(&c->update, t->run.k, p->decays, n, p->value + at, gradient, state);
+    acr__update_apply(&c->update, t->run.k, p->decays, n, acr__value_at(t, &p->at, first), gradient, state);
 }
 
 /* The norm decides: it is not finite exactly if some gradient is not, because
@@ -213,7 +218,7 @@ static int64_t elements(const acr_trainer *t)
 {
     int64_t sum = 0;
     for (int i = 0; i < t->trained_count; i++)
-        sum += t->trained[i].elements;
+        sum += t->trained[i].at.length;
     return sum;
 }
 

@@ -52,7 +52,7 @@ acr_status acr__compact_fits(const acr_trainer *t, const int64_t *rows)
         acr_domain d = t->compacts[i].domain;
         int64_t would = t->window_rows[d] + rows[d], most = t->plan->opts.max_window_rows;
         FAIL_IF(would > most, t->ctx, ACR_E_STATE,
-                "the window would have %lld rows, and the plan's max_window_rows is %lld; plan it with at least as many",
+                "the window would have %lld rows, and the plan's max_window_rows is %lld; plan it with as many or more",
                 (long long)would, (long long)most);
     }
     return ACR_OK;
@@ -122,7 +122,8 @@ static char *join_compact(const acr_trainer *t, const acr__trained *p, int to, i
 /* Two terms make one sum in either order, so what stands before `home` is added to
  * it. There and behind it absent rows are added as the +0 they stand for: a chain of
  * products can be -0. */
-char *acr__compact_join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *zeros, char *leaf)
+char *acr__compact_join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *zeros,
+                        char *leaf)
 {
     int64_t es = (int64_t)t->run.es;
     char *all = p->home < 0 ? leaf : p->use[p->home].acc + first * es;

@@ -216,18 +216,18 @@ static acr_status accept(job *j, int members)
 
 /* ---- steps ---- */
 
-static bool shared(const acr_trainer *t, const acr__exec *e, int count)
+static bool shared(const acr_trainer *t, const acr__run *run, const acr__exec *e, int count)
 {
-    return count > 1 && e->cost * t->run.rows[e->domain] >= t->ctx->serial_work / STEPS_A_CALL;
+    return count > 1 && e->cost * run->rows[e->domain] >= t->ctx->serial_work / STEPS_A_CALL;
 }
 
-static void run_step(const acr_trainer *t, const acr__step *s, int index, int count)
+static void run_step(const acr_trainer *t, const acr__run *run, const acr__step *s, int index, int count)
 {
     const acr__exec *e = &t->execs[s->node];
     const acr__op_info *op = &acr__ops[e->node->op];
     bool forward = s->phase == ACR_FORWARD || s->phase == ACR_AGAIN;
     acr__step_fn *fn = forward ? op->forward : s->phase == ACR_BACKWARD ? op->backward : op->gradient;
-    fn(&t->run, e, index, count);
+    fn(run, e, index, count);
 }
 
 /* mean_of_micro_batches and sum_of_micro_batch_means: every weight is divided by
@@ -239,7 +239,7 @@ static void scale_weights(acr_trainer *t, const acr__step *loss)
     t->run.weight_scale = 1;
     t->run.training = false;
     t->run.weighing = true;
-    run_step(t, loss, 0, 1);
+    run_step(t, &t->run, loss, 0, 1);
     t->run.weighing = false;
     t->run.training = true;
     acr__sum_rows(t, &own, t->run.loss.weight, t->run.rows[t->execs[loss->node].domain]);
@@ -262,41 +262,53 @@ static void clear_tickets(const acr_trainer *t)
             atomic_store_explicit(&t->execs[p->steps[i].node].tickets[ACR_TICKET_FORWARD], 0, memory_order_relaxed);
 }
 
-static void run_steps(const job *j, int index, int count)
+void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index,
+                    int count)
 {
-    acr_trainer *t = j->t;
     bool pending = false; /* member 0 is ahead: its serial steps are not yet seen */
-    for (int i = j->from; i < j->to; i++) {
+    for (int i = from; i < to; i++) {
         const acr__step *s = &t->plan->steps[i];
         const acr__exec *e = &t->execs[s->node];
-        bool loss = s->node == t->g->loss;
-        if (i == t->plan->forward_count && t->plan->opts.recompute) {
-            if (index == 0)
-                clear_tickets(t);
-            pending = true;
-        }
-        if (t->watch && index == 0 && count == 1)
+        if (t->watch && count == 1)
             t->watch(t, i);
-        if (j->mode == ACR_PREDICT && !t->for_output[s->node])
+        if (wanted && !wanted[s->node])
             continue;
-        if (loss && by_micro_batch(j)) {
+        if (!shared(t, run, e, count)) {
             if (index == 0)
-                scale_weights(t, s);
-            barrier(t, count);
-            pending = false;
-        }
-        if (!shared(t, e, count)) {
-            if (index == 0)
-                run_step(t, s, 0, 1);
+                run_step(t, run, s, 0, 1);
             pending = true;
             continue;
         }
         if (pending)
             barrier(t, count);
         pending = false;
-        run_step(t, s, index, count);
+        run_step(t, run, s, index, count);
         barrier(t, count);
     }
+    if (pending)
+        barrier(t, count);
+}
+
+static void run_steps(const job *j, int index, int count)
+{
+    acr_trainer *t = j->t;
+    int from = j->from, forward = t->plan->forward_count;
+    const bool *wanted = j->mode == ACR_PREDICT ? t->for_output : NULL;
+    if (by_micro_batch(j) && from < forward) {
+        acr__steps_run(t, &t->run, from, forward - 1, wanted, index, count);
+        from = forward - 1;
+        if (index == 0)
+            scale_weights(t, &t->plan->steps[from]);
+        barrier(t, count);
+    }
+    if (t->plan->opts.recompute && from < forward && j->to > forward) {
+        acr__steps_run(t, &t->run, from, forward, wanted, index, count);
+        from = forward;
+        if (index == 0)
+            clear_tickets(t);
+        barrier(t, count);
+    }
+    acr__steps_run(t, &t->run, from, j->to, wanted, index, count);
 }
 
 static void member(void *arg, int index, int count)
@@ -328,7 +340,7 @@ static void flush_member(void *arg, int index, int count)
 {
     acr_trainer *t = arg;
     for (int i = t->plan->step_count; i < t->plan->flush_end; i++)
-        run_step(t, &t->plan->steps[i], index, count);
+        run_step(t, &t->run, &t->plan->steps[i], index, count);
 }
 
 /* Where the last block of rows [first, first + rows) of the window begins, of which
@@ -426,6 +438,7 @@ acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source 
     if (mode == ACR_EVALUATE || mode == ACR_PREDICT)
         acr__stage_flush(t, false);
     t->run.training = mode == ACR_TRAIN || mode == ACR_FORWARD_ONLY;
+    t->run.decoding = false;
     t->run.window = (uint32_t)t->clock.windows;
     t->run.samples = n;
     t->run.place = t->samples;

@@ -13,7 +13,7 @@ static acr__slot slot_of(const acr_trainer *t, int buffer)
     if (buffer < 0)
         return (acr__slot){0};
     const acr__buffer *b = &t->plan->buffers[buffer];
-    return (acr__slot){t->arena + b->offset, b->ld, b->staged};
+    return (acr__slot){t->arena + b->offset, b->ld, b->staged || t->plan->opts.cache_rows};
 }
 
 static void *memory_of(const acr_trainer *t, int buffer)
@@ -56,6 +56,9 @@ static void place_exec(acr_trainer *t, int i)
     e->aux = slot_of(t, own->aux);
     e->class_weight = memory_of(t, own->class_weight);
     e->chunk = t->plan->chunk;
+    e->cached[0] = slot_of(t, own->cached[0]);
+    e->cached[1] = slot_of(t, own->cached[1]);
+    e->cached[0].staged = e->cached[1].staged = false; /* they begin with the sequence */
     e->table = memory_of(t, own->table);
     e->packed = memory_of(t, own->packed);
     e->packed_back = memory_of(t, own->packed_back);
@@ -63,10 +66,11 @@ static void place_exec(acr_trainer *t, int i)
         const acr__node *in = &t->g->nodes[n->in[j]];
         bool param = in->op == ACR_OP_param;
         e->in_cols[j] = in->cols;
-        e->in[j] = slot_of(t, param ? t->plan->param_places[in->param].value : t->plan->places[n->in[j]].value);
         if (param)
-            e->in[j].ld = in->shape[in->ndim - 1];
-        else if (n->needs_grad && in->needs_grad)
+            e->in[j] = (acr__slot){acr__value_at(t, &t->plan->param_places[in->param].at, 0), in->shape[in->ndim - 1], false};
+        else
+            e->in[j] = slot_of(t, t->plan->places[n->in[j]].value);
+        if (!param && n->needs_grad && in->needs_grad)
             e->din[j] = slot_of(t, t->plan->places[n->in[j]].grad);
         e->din_add[j] = n->din_add[j];
         e->acc[j] = memory_of(t, own->acc[j]);
@@ -96,7 +100,26 @@ static acr__use_sum sum_of(const acr_trainer *t, acr__use use)
     return s;
 }
 
-/* Trained parameters in the byte order of their names, their uses in graph order. */
+static acr__trained trained_of(const acr_trainer *t, int i)
+{
+    const acr_graph *g = t->g;
+    const acr__param *param = &g->params[i];
+    acr__trained p = {.param = i, .at = t->plan->param_places[i].at, .home = -1, .decays = decays(&t->opts, param),
+                      .cols = param->shape[param->ndim - 1], .use = t->uses + param->first_use};
+    for (int u = 0; u < param->uses; u++) {
+        acr__use_sum sum = sum_of(t, g->uses[param->first_use + u]);
+        if (!sum.acc)
+            continue;
+        if (!sum.compact && p.home < 0)
+            p.home = p.uses;
+        p.compact |= sum.compact != NULL;
+        p.use[p.uses++] = sum;
+    }
+    return p;
+}
+
+/* By segment, and within one in the byte order of names, as their leaves are over
+ * all; their uses in graph order. */
 static acr_status list_trained(acr_trainer *t)
 {
     acr_graph *g = t->g;
@@ -104,27 +127,17 @@ static acr_status list_trained(acr_trainer *t)
     t->uses = acr__alloc(t->ctx, ((size_t)g->use_count + 1) * sizeof *t->uses);
     if (!t->trained || !t->uses)
         return ACR_E_NO_MEMORY;
-    int64_t leaf = 0;
-    for (int i = 0; i < g->param_count; i++) {
-        const acr__param *param = &g->params[i];
-        acr__trained p = {.param = i, .elements = param->elements, .first_leaf = leaf, .home = -1,
-                          .decays = decays(&t->opts, param), .cols = param->shape[param->ndim - 1],
-                          .value = memory_of(t, t->plan->param_places[i].value), .use = t->uses + param->first_use};
-        for (int s = 0; s < t->plan->slots; s++)
-            p.state[s] = memory_of(t, t->plan->param_places[i].state[s]);
-        for (int u = 0; u < param->uses; u++) {
-            acr__use_sum sum = sum_of(t, g->uses[param->first_use + u]);
-            if (!sum.acc)
-                continue;
-            if (!sum.compact && p.home < 0)
-                p.home = p.uses;
-            p.compact |= sum.compact != NULL;
-            p.use[p.uses++] = sum;
+    for (int s = 0; s < t->plan->segment_count; s++) {
+        int64_t leaf = 0;
+        t->segments[s].first_trained = t->trained_count;
+        for (int i = 0; i < g->param_count; i++) {
+            acr__trained p = trained_of(t, i);
+            p.first_leaf = leaf;
+            leaf += p.uses ? (p.at.length + ACR_LEAF - 1) / ACR_LEAF : 0;
+            if (p.uses && p.at.segment == s)
+                t->trained[t->trained_count++] = p;
         }
-        if (!p.uses)
-            continue;
-        leaf += (param->elements + ACR_LEAF - 1) / ACR_LEAF;
-        t->trained[t->trained_count++] = p;
+        t->segments[s].end_trained = t->trained_count;
     }
     return ACR_OK;
 }
@@ -147,7 +160,7 @@ static void initial_weights(void *arg, int index, int count)
     acr_trainer *t = arg;
     for (int i = 0; i < t->g->param_count; i++) {
         const acr__param *p = &t->g->params[i];
-        void *value = memory_of(t, t->plan->param_places[i].value);
+        void *value = acr__value_at(t, &t->plan->param_places[i].at, 0);
         uint32_t hash = acr__hash32(p->name);
         float piece[512];
         int64_t at, last;
@@ -182,7 +195,7 @@ static acr_status rope_tables(acr_trainer *t)
         float *row = acr__alloc(t->ctx, (size_t)n->rope.dim * sizeof *row);
         if (!row)
             return ACR_E_NO_MEMORY;
-        for (int64_t r = 0; r < t->g->domains[n->domain].max_rows; r++) {
+        for (int64_t r = 0; r < acr__plan_places(t->plan, n->domain); r++) {
             acr__rope_row(&n->rope, r, row);
             acr__put_floats(t, memory_of(t, table), r * n->rope.dim, n->rope.dim, row);
         }
@@ -230,15 +243,23 @@ static ACR_APART acr_status fill(acr_trainer *t)
     t->execs = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * sizeof *t->execs);
     t->tickets = acr__alloc(t->ctx, ((size_t)g->node_count + 1) * ACR_TICKETS * sizeof *t->tickets);
     t->for_output = acr__alloc(t->ctx, (size_t)g->node_count + 1);
+    t->decoded = acr__alloc(t->ctx, (size_t)g->node_count + 1);
     t->offset_memory = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ((size_t)p->opts.micro_batch + 1) * sizeof(int32_t));
     size_t ends = g->bf16 && p->staged && g->domain_count > 2 ? (size_t)p->stage_samples : 0;
     t->staged_ends = acr__alloc(t->ctx, ACR_MAX_DOMAINS * ends * sizeof(int32_t));
+    t->segments = acr__alloc(t->ctx, ((size_t)p->segment_count + 1) * sizeof *t->segments);
     t->memory = acr__alloc(t->ctx, p->arena_bytes + 64);
     t->host = acr__alloc(t->ctx, p->bytes - p->arena_bytes + 1);
-    if (!t->execs || !t->tickets || !t->for_output || !t->offset_memory || !t->staged_ends || !t->memory || !t->host)
+    if (!t->execs || !t->tickets || !t->for_output || !t->decoded || !t->offset_memory || !t->staged_ends ||
+        !t->segments || !t->memory || !t->host)
         return ACR_E_NO_MEMORY;
     t->arena = (char *)t->memory + (64 - (uintptr_t)t->memory % 64) % 64;
     advise_huge(t, p->arena_bytes);
+    for (int s = 0; s < p->segment_count; s++)
+        t->segments[s] = (acr__segment_memory){
+            .value = memory_of(t, p->segments[s].value),
+            .state = {memory_of(t, p->segments[s].state[0]), memory_of(t, p->segments[s].state[1])},
+        };
     for (int i = 0; i < g->node_count; i++)
         place_exec(t, i);
     mark_outputs(t);
@@ -292,6 +313,8 @@ void acr_trainer_destroy(acr_trainer *t)
     acr__free(t->ctx, t->execs);
     acr__free(t->ctx, (void *)t->tickets);
     acr__free(t->ctx, t->for_output);
+    acr__free(t->ctx, t->decoded);
+    acr__free(t->ctx, t->segments);
     acr__free(t->ctx, t->trained);
     acr__free(t->ctx, t->uses);
     acr__free(t->ctx, t->compacts);
@@ -312,23 +335,23 @@ static acr_status check_range(const acr_trainer *t, int param, int64_t first, in
 }
 
 /* In the canon's mode: the reference's doubles are rounded to floats. */
-static ACR_APART acr_status copy_out(const acr_trainer *t, int buffer, int64_t first, int64_t n, float *out)
+static ACR_APART acr_status copy_out(const acr_trainer *t, const char *from, int64_t n, float *out)
 {
-    acr__fetch_floats(t, memory_of(t, buffer), first, n, out);
+    acr__fetch_floats(t, from, 0, n, out);
     return ACR_OK;
 }
 
-static acr_status read_floats(const acr_trainer *t, int buffer, int64_t first, int64_t n, float *out)
+static acr_status read_floats(const acr_trainer *t, const char *from, int64_t n, float *out)
 {
     acr_status status;
-    ACR_IN_CANON(status, copy_out(t, buffer, first, n, out));
+    ACR_IN_CANON(status, copy_out(t, from, n, out));
     return status;
 }
 
 acr_status acr_param_read(acr_trainer *t, int param, int64_t first, int64_t n, float *out)
 {
     TRY(check_range(t, param, first, n));
-    return read_floats(t, t->plan->param_places[param].value, first, n, out);
+    return read_floats(t, acr__value_at(t, &t->plan->param_places[param].at, first), n, out);
 }
 
 acr_status acr_param_write(acr_trainer *t, int param, int64_t first, int64_t n, const float *in)
@@ -336,7 +359,7 @@ acr_status acr_param_write(acr_trainer *t, int param, int64_t first, int64_t n, 
     TRY(check_range(t, param, first, n));
     FAIL_IF(t->open, t->ctx, ACR_E_STATE, "'%s' cannot be written inside a window; close or abort it first",
             t->g->params[param].name);
-    acr__put_floats(t, memory_of(t, t->plan->param_places[param].value), first, n, in);
+    acr__put_floats(t, acr__value_at(t, &t->plan->param_places[param].at, first), 0, n, in);
     t->packed_valid = false;
     return ACR_OK;
 }
@@ -388,7 +411,7 @@ const char *acr_state_name(const acr_trainer *t, int slot)
 static acr_status check_state(const acr_trainer *t, int param, int slot, int64_t first, int64_t n)
 {
     TRY(check_range(t, param, first, n));
-    FAIL_IF(slot < 0 || slot >= t->plan->slots || t->plan->param_places[param].state[slot] < 0, t->ctx, ACR_E_ARGUMENT,
+    FAIL_IF(slot < 0 || slot >= t->plan->slots || !t->plan->param_places[param].has_state, t->ctx, ACR_E_ARGUMENT,
             "'%s' has no optimizer state %d", t->g->params[param].name, slot);
     return ACR_OK;
 }
@@ -396,7 +419,7 @@ static acr_status check_state(const acr_trainer *t, int param, int slot, int64_t
 acr_status acr_state_read(acr_trainer *t, int param, int slot, int64_t first, int64_t n, float *out)
 {
     TRY(check_state(t, param, slot, first, n));
-    return read_floats(t, t->plan->param_places[param].state[slot], first, n, out);
+    return read_floats(t, acr__state_at(t, &t->plan->param_places[param].at, slot, first), n, out);
 }
 
 acr_status acr_state_write(acr_trainer *t, int param, int slot, int64_t first, int64_t n, const float *in)
@@ -404,7 +427,7 @@ acr_status acr_state_write(acr_trainer *t, int param, int slot, int64_t first, i
     TRY(check_state(t, param, slot, first, n));
     FAIL_IF(t->open, t->ctx, ACR_E_STATE, "the state of '%s' cannot be written inside a window",
             t->g->params[param].name);
-    acr__put_floats(t, memory_of(t, t->plan->param_places[param].state[slot]), first, n, in);
+    acr__put_floats(t, acr__state_at(t, &t->plan->param_places[param].at, slot, first), 0, n, in);
     return ACR_OK;
 }
 

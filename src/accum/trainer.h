@@ -35,12 +35,19 @@ typedef struct acr__use_sum {
     const acr__compact *compact; /* NULL: acc has all of the parameter's elements */
 } acr__use_sum;
 
+/* Where a segment of parameters is now: its values, and its states where it has any;
+ * which of the trained ones are its own. */
+typedef struct acr__segment_memory {
+    char *value, *state[2];
+    int first_trained, end_trained;
+} acr__segment_memory;
+
 /* A trained parameter at the close of a window. */
 typedef struct acr__trained {
     int param;
     bool decays;
-    int64_t elements, first_leaf;
-    char *value, *state[2];
+    acr__address at;
+    int64_t first_leaf;
     int uses, home; /* home: the first use that has all elements, -1: none has */
     acr__use_sum *use; /* in graph order */
     bool compact;   /* some use is */
@@ -63,7 +70,10 @@ struct acr_trainer {
     acr__exec *execs; /* a node each */
     _Atomic uint64_t *tickets; /* of all execs */
     bool *for_output; /* a node each: predictions need it */
-    acr__trained *trained;
+    bool *decoded;    /* a node each: the output that is decoded needs it */
+    int64_t past;     /* tokens of acr_decode's sequence */
+    acr__segment_memory *segments; /* as many as the plan's */
+    acr__trained *trained;         /* by segment, then by name */
     int trained_count;
     acr__use_sum *uses;      /* storage of trained[].use */
     acr__compact *compacts;
@@ -72,7 +82,7 @@ struct acr_trainer {
     int64_t work; /* multiply-adds a sample, forward and back, about */
     bool packed_valid;
 
-    void (*watch)(acr_trainer *t, int step); /* tests: called before each step of a team of one */
+    void (*watch)(const acr_trainer *t, int step); /* tests: called before each step of a team of one */
 
     acr__run run;
     acr_clock clock;
@@ -90,6 +100,17 @@ struct acr_trainer {
     acr_status fetched[ACR_MAX_FETCHERS]; /* by member */
 };
 
+/* The element `first` of the parameter at an address; of one of its states. */
+static inline char *acr__value_at(const acr_trainer *t, const acr__address *at, int64_t first)
+{
+    return t->segments[at->segment].value + (at->offset + first) * (int64_t)t->g->es;
+}
+static inline char *acr__state_at(const acr_trainer *t, const acr__address *at, int slot, int64_t first)
+{
+    char *state = t->segments[at->segment].state[slot];
+    return state ? state + (at->offset + first) * (int64_t)t->g->es : NULL;
+}
+
 /* What the train loop needs to know of a trainer. */
 acr_context *acr__trainer_context(const acr_trainer *t);
 int64_t acr__trainer_micro_batch(const acr_trainer *t);
@@ -105,6 +126,11 @@ enum acr__mode {
  * runs the mode's steps. The caller has made room in the stage. */
 acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source *source, int64_t window, int64_t first,
                           int64_t n);
+/* This member's share of steps [from, to), over the rows that `run` says; of those
+ * nodes alone that `wanted` marks, where it is not NULL. All of it is done, for every
+ * member, when it returns. */
+void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index,
+                    int count);
 /* Backward alone, after ACR_FORWARD_ONLY; the outputs' gradients are written. */
 void acr__micro_backward(acr_trainer *t);
 /* Room for n more samples in the stage; takes the due weight gradients if not. */
@@ -121,6 +147,9 @@ typedef struct acr__push {
 } acr__push;
 acr_status acr__push_check(const acr_trainer *t, const acr_batch *batch, bool targets);
 acr_source acr__push_source(acr__push *push);
+
+/* -- window.c: the node of an output; ACR_NONE with the sentence stored -- */
+acr_node acr__output_node(const acr_trainer *t, const char *name);
 
 /* -- memory.c: n reals from element `first` of what a node holds -- */
 void acr__put_floats(const acr_trainer *t, void *node, int64_t first, int64_t n, const float *from);
@@ -142,7 +171,8 @@ char *acr__compact_row(const acr_trainer *t, const acr__compact *c, int64_t entr
 /* Joins the uses of elements [first, first + n) of a parameter with compact ones,
  * which no window with spilled chains has. Returns where the sum is: where the use
  * `home` has it, or in `leaf` if there is none. `zeros` are n reals of +0. */
-char *acr__compact_join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *zeros, char *leaf);
+char *acr__compact_join(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *zeros,
+                        char *leaf);
 /* Without a home: from the leaf back into rows, and into a leaf again, with `absent`
  * where there are none. */
 void acr__compact_keep(const acr_trainer *t, const acr__trained *p, int64_t first, int64_t n, const char *leaf);

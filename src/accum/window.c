@@ -164,7 +164,7 @@ acr_status acr_window_close(acr_trainer *t, acr_report *report)
 
 /* ---- an external loss ---- */
 
-static acr_node output_node(const acr_trainer *t, const char *name)
+acr_node acr__output_node(const acr_trainer *t, const char *name)
 {
     for (int i = 0; i < t->g->output_count; i++)
         if (!strcmp(t->g->outputs[i].name, name))
@@ -193,7 +193,7 @@ acr_status acr_window_forward(acr_trainer *t, const acr_batch *batch)
 
 static ACR_APART acr_status read_output(acr_trainer *t, const char *name, int64_t first_row, int64_t rows, float *out)
 {
-    acr_node node = output_node(t, name);
+    acr_node node = acr__output_node(t, name);
     if (node == ACR_NONE)
         return ACR_E_ARGUMENT;
     const acr__exec *e = &t->execs[node];
@@ -233,7 +233,7 @@ static void write_gradient(const acr_trainer *t, const acr__exec *e, const float
 static ACR_APART acr_status backward(acr_trainer *t, const char *name, const float *gradient, const float *weight,
                                      const float *loss)
 {
-    acr_node node = output_node(t, name);
+    acr_node node = acr__output_node(t, name);
     if (node == ACR_NONE)
         return ACR_E_ARGUMENT;
     FAIL_IF(!t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward comes after acr_window_forward");

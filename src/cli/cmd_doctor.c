@@ -13,23 +13,6 @@
 
 static const char fashion[] = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz";
 
-static void processor(char *out, size_t n)
-{
-    char line[256];
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    snprintf(out, n, "unknown");
-    while (f && fgets(line, sizeof line, f)) {
-        char *colon = strchr(line, ':');
-        if (colon && strncmp(line, "model name", 10) == 0) {
-            line[strcspn(line, "\n")] = '\0';
-            snprintf(out, n, "%s", colon + 2);
-            break;
-        }
-    }
-    if (f)
-        fclose(f);
-}
-
 static void print_json(const char *cpu, const char *best)
 {
     acr__json j = {.f = stdout};
@@ -82,7 +65,7 @@ acr_status acr__cmd_doctor(acr__cli *cli)
         return status;
     }
     char cpu[256];
-    processor(cpu, sizeof cpu);
+    acr__processor_name(cpu, sizeof cpu);
     if (cli->flags.json)
         print_json(cpu, acr_context_isa(ctx));
     else

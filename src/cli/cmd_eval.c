@@ -7,6 +7,42 @@
 #include <accrue/accrue_io.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* What --data FILE stands for: the format by the file's ending, and the path. */
+static acr_status name_data(acr__cli *cli, const char *file, acr__flag out[2])
+{
+    static const struct {
+        const char *ending, *format;
+    } known[] = {{".txt", "text"}, {".jsonl", "jsonl"}, {".tok", "tokens"}};
+    const char *dot = strrchr(file, '.');
+    const char *format = acr__file_kind(file) == 2 ? "text" : NULL;
+    for (size_t i = 0; dot && i < sizeof known / sizeof *known; i++)
+        if (strcmp(dot, known[i].ending) == 0)
+            format = known[i].format;
+    FAIL_IF(!format, cli->ctx, ACR_E_CONFIG,
+            "--data %s: a file that ends in .txt, .jsonl or .tok, or a folder of texts, is wanted; other data is named "
+            "by --data.eval.format and the options beside it",
+            file);
+    out[0] = (acr__flag){ACR__OPT_data_eval_format, "data", format};
+    out[1] = (acr__flag){ACR__OPT_data_eval_path, "data", file};
+    return ACR_OK;
+}
+
+/* The flags with those that --data stands for behind them; in `more`, of two places more. */
+static acr_status flags_with_data(acr__cli *cli, acr__flags *flags, acr__flag *more)
+{
+    const char *data = cli->flags.switch_value[0];
+    *flags = cli->flags;
+    if (!data)
+        return ACR_OK;
+    if (flags->count)
+        memcpy(more, flags->item, (size_t)flags->count * sizeof *more);
+    TRY(name_data(cli, data, more + flags->count));
+    flags->item = more;
+    flags->count += 2;
+    return ACR_OK;
+}
 
 static acr_status load_config(acr__cli *cli, const char *run, acr__config **cfg)
 {
@@ -15,8 +51,16 @@ static acr_status load_config(acr__cli *cli, const char *run, acr__config **cfg)
     FAIL_IF(acr__file_kind(path) != 1, cli->ctx, acr__file_kind(run) ? ACR_E_DATA : ACR_E_CONFIG,
             "%s: %s; give the folder of a run, as accrue train names it", run,
             acr__file_kind(run) ? "has no resolved.yaml, so it is no run folder" : "there is no such folder");
-    acr__config_opts opts = {.recipe = path, .flags = &cli->flags, .environment = environ};
-    return acr__config_load(cli->ctx, cfg, &opts);
+    acr__flag *more = acr__alloc(cli->ctx, ((size_t)cli->flags.count + 2) * sizeof *more);
+    if (!more)
+        return ACR_E_NO_MEMORY;
+    acr__flags flags;
+    acr_status status = flags_with_data(cli, &flags, more);
+    acr__config_opts opts = {.recipe = path, .flags = &flags, .environment = environ};
+    if (status == ACR_OK)
+        status = acr__config_load(cli->ctx, cfg, &opts);
+    acr__free(cli->ctx, more);
+    return status;
 }
 
 /* What the inputs of training went through is kept with the model. */
@@ -45,15 +89,22 @@ static void print(const acr__cli *cli, const acr__setup *s, const acr_eval *e)
 {
     if (!cli->flags.json) {
         printf("loss %.6g", e->loss);
+        if (s->language)
+            printf(", perplexity %.6g", exp(e->loss));
         if (!isnan(e->accuracy))
             printf(", accuracy %.4f", e->accuracy);
-        printf(", %lld samples\n", (long long)e->samples);
+        if (s->language)
+            printf(", %lld tokens in %lld sequences\n", (long long)e->weight, (long long)e->samples);
+        else
+            printf(", %lld samples\n", (long long)e->samples);
         return;
     }
     acr__json j = {.f = stdout};
     acr__json_object(&j, NULL);
     acr__json_f64(&j, "loss", e->loss);
     acr__json_f64(&j, "accuracy", e->accuracy);
+    if (s->language)
+        acr__json_f64(&j, "perplexity", exp(e->loss));
     acr__json_i64(&j, "samples", e->samples);
     acr__json_f64(&j, "weight", e->weight);
     acr__json_i64(&j, "micro_batch_size", s->micro_batch);
@@ -71,13 +122,13 @@ static acr_status run(acr__cli *cli, acr__setup *s, acr__config *cfg, const char
         acr__file_kind(path) != 1, cli->ctx, ACR_E_DATA,
         "%s: there is no model; the run is not finished: accrue train --resume_from_checkpoint auto --output_dir %s",
         path, folder);
-    TRY(acr__setup_begin_eval(s, cli, cfg));
+    TRY(acr__setup_begin_eval(s, cli, cfg, folder));
     acr_status status = read_normalization(s, path);
     TRY(acr__cli_told(cli, s->ctx, status));
     TRY(acr__setup_plan(s));
     TRY(acr__setup_open(s));
     TRY(acr__setup_trainer(s));
-    if (!acr__config_data(cfg, true).present)
+    if (!acr__config_data(cfg, true).present && cfg->data_validation_split == 0)
         acr__say(cli, "note: the run has no data.eval; this is its training set");
     TRY(evaluate(s, path, &e));
     print(cli, s, &e);
@@ -86,11 +137,15 @@ static acr_status run(acr__cli *cli, acr__setup *s, acr__config *cfg, const char
 
 acr_status acr__cmd_eval(acr__cli *cli)
 {
+    static const acr__switch switches[] = {{"data", "FILE", "another set: text (.txt), .jsonl or .tok, by its ending"}};
     const acr__usage usage = {.uses = ACR__FOR_EVAL,
+                              .switch_count = 1,
+                              .switches = switches,
                               .least = 1,
                               .most = 1,
                               .text =
-                                  "RUN is the folder of a finished run. Another set: --data.eval.format and so on.\n"};
+                                  "RUN is the folder of a finished run. Another set: --data, or --data.eval.format\n"
+                                  "and so on.\n"};
     bool go;
     acr__config *cfg = NULL;
     acr__setup s = {0};

@@ -78,7 +78,8 @@ static acr_status learn(job *j)
     int64_t vocabulary;
     acr__split_kind split;
     char had[ACR__SHORT], wanted[ACR__SHORT], took[ACR__SHORT];
-    FAIL_IF(!given(j, OUT), cli->ctx, ACR_E_CONFIG, "accrue tokenize --train: --out FILE is missing: where to write it");
+    FAIL_IF(!given(j, OUT), cli->ctx, ACR_E_CONFIG,
+            "accrue tokenize --train: --out FILE is missing: where to write it");
     for (int s = 0; s < SWITCHES; s++)
         FAIL_IF(given(j, s) && s != TRAIN && s != SPLIT && s != OUT && s != JSONL, cli->ctx, ACR_E_CONFIG,
                 "accrue tokenize --train: --%s is of no use here", switches[s].name);
@@ -166,8 +167,8 @@ static acr_status take_eos(job *j)
     FAIL_IF(!given(j, OUT), j->cli->ctx, ACR_E_CONFIG, "--eos: ends the documents of a token file; --out names one");
     j->eos = acr__tokenizer_id(j->t, value(j, EOS));
     bool none = j->eos < 0 && strcmp(value(j, EOS), "none") == 0;
-    FAIL_IF(j->eos < 0 && !none, j->cli->ctx, ACR_E_CONFIG, "--eos %.80s: no token of %s; none: documents end in nothing",
-            value(j, EOS), value(j, TOKENIZER));
+    FAIL_IF(j->eos < 0 && !none, j->cli->ctx, ACR_E_CONFIG,
+            "--eos %.80s: no token of %s; none: documents end in nothing", value(j, EOS), value(j, TOKENIZER));
     return ACR_OK;
 }
 
@@ -236,7 +237,8 @@ static acr_status list_ids(job *j, const json_t *list)
     FAIL_IF(!json_is_array(list), j->cli->ctx, ACR_E_DATA, "%s: its \"ids\" is no list", j->in.where);
     for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *v = json_array_get(list, i);
-        bool fits = json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) < acr__tokenizer_size(j->t);
+        bool fits =
+            json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) < acr__tokenizer_size(j->t);
         FAIL_IF(!fits, j->cli->ctx, ACR_E_DATA, "%s: ids[%zu] is no token id: ids are whole numbers in [0, %lld)",
                 j->in.where, i, (long long)acr__tokenizer_size(j->t));
         int32_t id = (int32_t)json_integer_value(v);
@@ -255,8 +257,10 @@ static acr_status print_text(job *j)
     }
     /* Ids may stop inside of a character, JSON may not. */
     json_t *line = json_pack("{s:s%}", "text", j->chars.bytes ? j->chars.bytes : "", j->chars.count);
-    FAIL_IF(!line, j->cli->ctx, ACR_E_DATA, "%s: the ids give bytes that are not UTF-8, which JSON cannot hold; without "
-            "--jsonl they are printed as they are", j->in.where);
+    FAIL_IF(!line, j->cli->ctx, ACR_E_DATA,
+            "%s: the ids give bytes that are not UTF-8, which JSON cannot hold; without "
+            "--jsonl they are printed as they are",
+            j->in.where);
     json_dumpf(line, stdout, 0);
     json_decref(line);
     printf("\n");
@@ -298,7 +302,10 @@ static acr_status run(job *j)
 
 acr_status acr__cmd_tokenize(acr__cli *cli)
 {
-    acr__usage usage = {.switch_count = SWITCHES, .switches = switches, .least = 1, .most = INT_MAX,
+    acr__usage usage = {.switch_count = SWITCHES,
+                        .switches = switches,
+                        .least = 1,
+                        .most = INT_MAX,
                         .text = "  accrue tokenize --train 4096 --out tok.json text.txt\n"
                                 "  accrue tokenize --tokenizer tok.json text.txt --out train.tok\n"
                                 "  accrue tokenize --tokenizer tok.json --jsonl texts.jsonl\n"

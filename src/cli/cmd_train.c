@@ -5,6 +5,7 @@
  *
  * so that nothing is written before memory is known to suffice, and no run
  * folder is made for data that is bad. */
+#include "cli/language.h"
 #include "cli/memory.h"
 #include "cli/train_run.h"
 
@@ -23,7 +24,8 @@ static void tell_batch(const acr__setup *s)
     acr__count_text(s->windows, count[3]);
     acr__say(s->cli, "batch    effective %s = micro %s x %lld steps%s (%s)", count[0], count[1], (long long)steps,
              s->effective % s->micro_batch ? ", the last one smaller" : "", s->why);
-    acr__say(s->cli, "length   %s samples, %lld update%s an epoch, %s in all", count[2], (long long)s->epoch.windows,
+    acr__say(s->cli, "length   %s %s, %lld update%s an epoch, %s in all", count[2],
+             s->language ? "sequences" : "samples", (long long)s->epoch.windows,
              s->epoch.windows == 1 ? "" : "s", count[3]);
     if (tail && s->cfg->last_window == ACR__LAST_STEP)
         acr__say(s->cli, "         the last window of an epoch has %lld samples, divided by its own weight",
@@ -32,17 +34,28 @@ static void tell_batch(const acr__setup *s)
         acr__say(s->cli, "         the last %lld samples of an epoch are dropped", (long long)tail);
 }
 
+static void tell_model(const acr__setup *s)
+{
+    const acr__config *cfg = s->cfg;
+    char count[ACR__SHORT], text[ACR__LANGUAGE_TEXT];
+    if (s->language) {
+        fprintf(stderr, "model    %s: %s", cfg->name, acr__language_tell(&s->lm, text));
+    } else {
+        fprintf(stderr, "model    %s: mlp ", cfg->name);
+        for (int i = 0; i < cfg->model_layers.count; i++)
+            fprintf(stderr, "%s%lld", i ? "-" : "", (long long)cfg->model_layers.item[i]);
+    }
+    fprintf(stderr, ", %s parameters%s\n", acr__count_text(s->parameters, count),
+            cfg->dtype == ACR__DTYPE_BFLOAT16 ? ", products in bfloat16" : "");
+}
+
 static void print_banner(const acr__setup *s, const acr__run_folder *folder)
 {
     const acr__cli *cli = s->cli;
-    const acr__config *cfg = s->cfg;
-    char count[ACR__SHORT], time[ACR__SHORT];
+    char time[ACR__SHORT];
     if (cli->flags.quiet)
         return;
-    fprintf(stderr, "model    %s: mlp ", cfg->name);
-    for (int i = 0; i < cfg->model_layers.count; i++)
-        fprintf(stderr, "%s%lld", i ? "-" : "", (long long)cfg->model_layers.item[i]);
-    fprintf(stderr, ", %s parameters\n", acr__count_text(s->parameters, count));
+    tell_model(s);
     tell_batch(s);
     acr__say(cli, "machine  %d thread%s, %s, numerics %d", acr_context_threads(s->ctx),
              acr_context_threads(s->ctx) == 1 ? "" : "s", acr_context_isa(s->ctx), acr_numerics());
@@ -68,7 +81,7 @@ static acr_status write_resolved(acr__setup *s, acr__run_folder *folder)
 {
     char path[4400];
     snprintf(path, sizeof path, "%s/resolved.yaml", folder->path);
-    acr_status status = acr__config_write_resolved(s->cfg, path);
+    acr_status status = acr__config_write_resolved(s->cfg, folder->history, path);
     return status == ACR_OK ? status : acr__fail(folder->ctx, status, "%s", acr_error(s->cfg->ctx));
 }
 
@@ -91,6 +104,8 @@ static acr_status begin_run(acr__train_run *run, acr__cli *cli, acr__setup *s, a
         status = acr__run_folder_take(folder, s->cfg);
     if (status == ACR_OK)
         status = write_resolved(s, folder);
+    if (status == ACR_OK && s->language)
+        status = acr__language_keep(s, folder->path);
     if (status != ACR_OK) {
         acr_checkpoint_close(from);
         return status;
@@ -98,8 +113,17 @@ static acr_status begin_run(acr__train_run *run, acr__cli *cli, acr__setup *s, a
     if (from) {
         acr_checkpoint_clock(from, &clock);
         acr__say(cli, "resume   %s, after update %lld", acr_checkpoint_path(from), (long long)clock.updates);
+    } else if (folder->resume) {
+        acr__say(cli, "resume   there is no checkpoint in %s: from the beginning", folder->checkpoints);
     }
     return acr__train_run_begin(run, cli, s, folder, from);
+}
+
+/* Samples, or tokens where samples are made of them, a second. */
+static double rate_of(const acr__train_run *run)
+{
+    double each = run->s->language ? run->progress.sample_tokens : 1;
+    return run->seconds > 0 ? (double)run->progress.samples * each / run->seconds : 0;
 }
 
 static acr_status print_result(acr__cli *cli, const acr__train_run *run, const char *record)
@@ -108,9 +132,9 @@ static acr_status print_result(acr__cli *cli, const acr__train_run *run, const c
     if (cli->flags.json)
         fputs(record, stdout);
     if (run) {
-        double samples = run->seconds > 0 ? (double)run->progress.samples / run->seconds : 0;
-        acr__say(cli, "done     loss %.6g, %s samples/s, peak %s; %s/model.safetensors", run->state.last_loss,
-                 acr__count_text((int64_t)samples, rate), acr__bytes_text(acr__memory_peak(), peak), run->folder->path);
+        acr__say(cli, "done     loss %.6g, %s %s/s, peak %s; %s/model.safetensors", run->state.last_loss,
+                 acr__count_text((int64_t)rate_of(run), rate), run->s->language ? "tokens" : "samples",
+                 acr__bytes_text(acr__memory_peak(), peak), run->folder->path);
     }
     return ACR_OK;
 }

@@ -61,13 +61,12 @@ static acr_status build(running *r, const verify *v, const variant *how)
     co.threads = how->threads;
     co.isa = how->isa;
     TRY(acr_context_create(&r->ctx, &co));
-    acr__setup_shape shape = acr__setup_shape_of(v->s);
-    shape.reference = how->reference;
-    TRY(acr__setup_graph(&r->graph, r->ctx, v->s->cfg, &shape));
+    TRY(acr__setup_graph_again(&r->graph, r->ctx, v->s, how->reference));
     acr_plan_opts po = acr__setup_plan_opts(v->s);
     po.micro_batch = how->micro;
     po.stage_rows = how->immediate ? how->micro : 0;
-    po.max_window_rows = v->window;
+    po.recompute = how->immediate ? acr_block_count(r->graph) : 0;
+    po.max_window_rows = po.max_window_rows / v->s->effective * v->window;
     TRY(acr_plan_create(&r->plan, r->graph, &po));
     acr_trainer_opts to = v->s->trainer_opts;
     to.reduction = how->reduction;
@@ -155,7 +154,8 @@ static void add_run(verify *v, int64_t micro, int threads, const char *isa)
 {
     if (v->count == RUNS || micro > v->window)
         return;
-    /* every other run takes its weight gradients by micro-batch, the others staged */
+    /* every other run takes its weight gradients by micro-batch, the others staged;
+     * where there are blocks it also computes their activations twice */
     v->runs[v->count] = (variant){micro, threads, isa, v->s->trainer_opts.reduction, false, v->count % 2 == 1};
     v->count++;
 }
@@ -373,7 +373,8 @@ static acr_status verify_setup(acr__cli *cli, acr__setup *s, bool full)
     v->cli = cli;
     v->s = s;
     v->broken = -1;
-    v->window = full ? s->effective : acr__min(s->effective, WINDOW);
+    int64_t most = s->language ? acr__max(4, WINDOW / s->sequence_length) : WINDOW;
+    v->window = full ? s->effective : acr__min(s->effective, most);
     v->updates = acr__min(UPDATES, s->windows);
     if (v->window < s->effective)
         acr__say(cli, "windows of %lld of the effective batch's %lld samples (--full takes all)", (long long)v->window,

@@ -131,6 +131,23 @@ double acr__wall_time(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+void acr__processor_name(char *out, size_t n)
+{
+    char line[256];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    snprintf(out, n, "unknown");
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (colon && strncmp(line, "model name", 10) == 0) {
+            line[strcspn(line, "\n")] = '\0';
+            snprintf(out, n, "%s", colon + 2);
+            break;
+        }
+    }
+    if (f)
+        fclose(f);
+}
+
 /* ---- JSON ---------------------------------------------------------------------- */
 static void put_quoted(FILE *f, const char *s)
 {
@@ -202,8 +219,10 @@ void acr__json_f64(acr__json *j, const char *key, double value)
     fputs(value - value == 0 ? text : "null", j->f);
 }
 
-void acr__json_bool(acr__json *j, const char *key, bool value)
+void acr__json_bool(acr__json *j, const char *key, bool value) { acr__json_raw(j, key, value ? "true" : "false"); }
+
+void acr__json_raw(acr__json *j, const char *key, const char *value)
 {
     put_key(j, key);
-    fputs(value ? "true" : "false", j->f);
+    fputs(value, j->f);
 }

@@ -64,6 +64,8 @@ const char *acr__time_text(double seconds, char out[ACR__SHORT]);
 const char *acr__count_text(int64_t n, char out[ACR__SHORT]);
 double acr__seconds(void);   /* monotonic */
 double acr__wall_time(void); /* since 1970 */
+/* What the processor calls itself; "unknown" where the system does not say. */
+void acr__processor_name(char *out, size_t n);
 
 /* One JSON value to a stream, without a tree. key is NULL inside arrays and for
  * the outermost value; numbers that are not finite are null. */
@@ -80,9 +82,10 @@ void acr__json_text(acr__json *j, const char *key, const char *value); /* NULL: 
 void acr__json_i64(acr__json *j, const char *key, int64_t value);
 void acr__json_f64(acr__json *j, const char *key, double value);
 void acr__json_bool(acr__json *j, const char *key, bool value);
+void acr__json_raw(acr__json *j, const char *key, const char *value); /* a JSON value as text */
 
 /* report.c: FOLDER/report.html from what lies in the run folder (resolved.yaml,
- * metrics.jsonl, run.json). Takes at most ACR__REPORT_BYTES of memory. */
+ * metrics.jsonl, receipt.json). Takes at most ACR__REPORT_BYTES of memory. */
 enum { ACR__REPORT_BYTES = 256 * 1024 };
 acr_status acr__report_write(acr_context *ctx, const char *folder);
 

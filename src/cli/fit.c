@@ -14,10 +14,14 @@ enum {
     STACK = 48 * 1024,    /* of a thread, what it touches */
     SMALL_BATCH = 64,     /* auto for networks that need no measuring */
     EVAL_BATCH = 256,
+    PACKED_PARAMETERS = 16 << 20, /* of a language model that keeps packed copies */
+    EFFICIENT_ROWS = 1024, /* tokens of a micro-batch beyond which products do not get faster */
     MOST_MEASURED = 512,   /* larger micro-batches are hardly faster, and measuring them takes their memory */
     LARGE_MODEL = 2000000, /* parameters above which a narrower model is timed */
 };
 static const double CALIBRATION = 0.3;  /* seconds */
+static const double INEFFICIENT_ROWS = 20; /* what a micro-batch costs besides its rows, in rows */
+static const double SMALL_WORK = 2e9;   /* multiply-adds of a sequence that is timed */
 static const double SMALL_WINDOW = 2e7; /* multiply-adds of a window that takes a few milliseconds */
 static const double TOLERANCE = 1.03;
 
@@ -47,18 +51,44 @@ static int64_t planned_of(const acr__fitter *f, int64_t arena)
 }
 
 /* Ways to run a micro-batch, the best first. */
-static const struct way {
+struct way {
     int pack;
     int64_t stage; /* rows; 0: the plan's choice; -1: none kept */
-} ways[] = {{1, 0}, {1, 64}, {0, 0}, {0, 64}, {0, 16}, {0, -1}};
-enum { WAYS = sizeof ways / sizeof *ways };
+    int recompute; /* blocks */
+};
+static const struct way dense_ways[] = {{1, 0, 0}, {1, 64, 0}, {0, 0, 0}, {0, 64, 0}, {0, 16, 0}, {0, -1, 0}};
+enum { DENSE_WAYS = sizeof dense_ways / sizeof *dense_ways };
 
-static acr_status try_way(acr__fitter *f, int64_t micro, int way, acr__fit *out)
+/* Of a language model: packed if it is small, not packed, then ever more blocks
+ * computed twice; `recompute` says which of them are allowed. Packed copies are
+ * twice the weights, and micro-batches of hundreds of tokens pay for packing anew. */
+static bool packs(const acr__fitter *f) { return f->s->predicts || f->s->parameters <= PACKED_PARAMETERS; }
+
+static int count_ways(const acr__fitter *f)
+{
+    if (!f->s->language)
+        return DENSE_WAYS;
+    bool automatic = f->s->cfg->recompute == ACR__RECOMPUTE_AUTO && !f->s->predicts;
+    return packs(f) + 1 + (automatic ? acr_block_count(f->s->graph) : 0);
+}
+
+static struct way way_of(const acr__fitter *f, int i)
+{
+    if (!f->s->language)
+        return dense_ways[i];
+    bool full = f->s->cfg->recompute == ACR__RECOMPUTE_FULL && !f->s->predicts;
+    int again = i - packs(f); /* blocks computed twice; below 0: packed */
+    return (struct way){again < 0, 0, full ? acr_block_count(f->s->graph) : again > 0 ? again : 0};
+}
+
+static acr_status try_way(acr__fitter *f, int64_t micro, int i, acr__fit *out)
 {
     acr_plan_opts o = acr__setup_plan_opts(f->s);
+    struct way way = way_of(f, i);
     o.micro_batch = micro;
-    o.pack = ways[way].pack;
-    o.stage_rows = ways[way].stage < 0 ? micro : ways[way].stage ? acr__max(ways[way].stage, micro) : 0;
+    o.pack = way.pack;
+    o.stage_rows = way.stage < 0 ? micro : way.stage ? acr__max(way.stage, micro) : 0;
+    o.recompute = way.recompute;
     acr_plan *plan;
     TRY(acr_plan_create(&plan, f->s->graph, &o));
     *out = (acr__fit){.opts = o, .arena = (int64_t)acr_plan_bytes(plan)};
@@ -71,7 +101,7 @@ static acr_status try_way(acr__fitter *f, int64_t micro, int way, acr__fit *out)
 static acr_status fit_micro(acr__fitter *f, int64_t micro, int64_t limit, acr__fit *out, bool *fits)
 {
     *fits = false;
-    for (int w = 0; w < WAYS && !*fits; w++) {
+    for (int w = 0; w < count_ways(f) && !*fits; w++) {
         TRY(try_way(f, micro, w, out));
         *fits = out->planned <= limit;
     }
@@ -81,7 +111,7 @@ static acr_status fit_micro(acr__fitter *f, int64_t micro, int64_t limit, acr__f
 acr_status acr__fitter_least(acr__fitter *f, int64_t micro, acr__fit *out)
 {
     acr__fit least = {.planned = INT64_MAX}, one;
-    for (int w = 0; w < WAYS; w++) {
+    for (int w = 0; w < count_ways(f); w++) {
         TRY(try_way(f, micro, w, &one));
         if (one.planned < least.planned)
             least = one;
@@ -113,17 +143,44 @@ static acr_status made_up(void *user, int64_t window, int64_t first, int64_t n, 
     return ACR_OK;
 }
 
+static double share_of_parameters(const acr__fitter *f)
+{
+    int64_t elements = 0;
+    for (int i = 0; i < acr_param_count(f->model); i++)
+        elements += acr_param_elements(f->model, i);
+    return (double)elements / (double)f->s->parameters;
+}
+
+/* A language model of one layer, a small vocabulary and short sequences. */
+static acr_status choose_small_model(acr__fitter *f)
+{
+    acr__setup *s = f->s;
+    acr__lm lm = s->lm;
+    lm.layers = 1;
+    lm.vocab = acr__min(lm.vocab, 2048);
+    lm.embd_dropout = lm.resid_dropout = lm.attn_dropout = 0;
+    f->rows = s->sequence_length;
+    while (f->rows > 32 && acr__language_work(&lm, f->rows) > SMALL_WORK)
+        f->rows /= 2;
+    f->work_share = acr__language_work(&lm, f->rows) / acr__language_work(&s->lm, s->sequence_length);
+    TRY(acr__language_graph(&f->model, s->ctx, s->cfg, &lm, f->rows, false));
+    f->parameter_share = share_of_parameters(f);
+    return ACR_OK;
+}
+
 /* The graph, or one whose widths are narrowed until it has LARGE_MODEL parameters. */
 static acr_status choose_model(acr__fitter *f)
 {
     acr__setup *s = f->s;
+    if (s->language)
+        return choose_small_model(f);
     f->model = s->graph;
-    f->model_share = 1;
+    f->work_share = f->parameter_share = 1;
     if (s->parameters <= LARGE_MODEL)
         return ACR_OK;
     const acr__counts *from = &s->cfg->model_layers;
     double scale = sqrt((double)LARGE_MODEL / (double)s->parameters);
-    int64_t layers[ACR__MOST_LAYERS], elements = 0;
+    int64_t layers[ACR__MOST_LAYERS];
     for (int i = 0; i < from->count; i++)
         layers[i] = acr__max(1, (int64_t)((double)from->item[i] * scale));
     acr__setup_shape shape = acr__setup_shape_of(s);
@@ -132,9 +189,7 @@ static acr_status choose_model(acr__fitter *f)
     shape.layers = layers;
     f->model = NULL;
     TRY(acr__setup_graph(&f->model, s->ctx, &narrow, &shape));
-    for (int i = 0; i < acr_param_count(f->model); i++)
-        elements += acr_param_elements(f->model, i);
-    f->model_share = (double)elements / (double)s->parameters;
+    f->work_share = f->parameter_share = share_of_parameters(f);
     return ACR_OK;
 }
 
@@ -142,6 +197,8 @@ static acr_status choose_model(acr__fitter *f)
 static acr_status time_trainer(acr__fitter *f, acr_trainer *t, int64_t samples, double *seconds)
 {
     acr_source source = {sizeof source, f->s, made_up, 1};
+    if (f->s->language)
+        source = (acr_source){sizeof source, &f->rows, acr__language_made_up, 0};
     acr_status status = acr_window_open(t);
     if (status == ACR_OK)
         status = acr_window_pull(t, &source, 0, 0, samples);
@@ -156,10 +213,10 @@ static acr_status time_trainer(acr__fitter *f, acr_trainer *t, int64_t samples, 
         status = acr_window_close(t, NULL);
     if (status == ACR_E_DIVERGED) /* made-up numbers may do anything */
         status = ACR_OK;
-    double close = (acr__seconds() - start) / f->model_share;
+    double close = (acr__seconds() - start) / f->parameter_share;
     if (f->close_seconds == 0 || close < f->close_seconds)
         f->close_seconds = close;
-    *seconds = best / f->model_share;
+    *seconds = best / f->work_share;
     return status;
 }
 
@@ -179,11 +236,20 @@ acr_status acr__fitter_measure(acr__fitter *f, acr__fit *fit)
     acr_plan *plan = NULL;
     acr_trainer *t = NULL;
     acr_trainer_opts opts = f->s->trainer_opts;
+    acr_plan_opts timed = *o;
     opts.learning_rate = 0;
-    TRY(acr_plan_create(&plan, f->model, o));
+    if (f->s->language) {
+        timed.micro_batch = 1; /* rows are what counts, and a sequence has many */
+        timed.recompute = 0;
+        timed.stage_rows = 0;
+        timed.max_window_rows = 1 << 20;
+    }
+    TRY(acr_plan_create(&plan, f->model, &timed));
     acr_status status = acr_trainer_create(&t, plan, &opts);
     if (status == ACR_OK)
-        status = time_trainer(f, t, acr__max(acr_plan_stage_rows(plan), o->micro_batch), &fit->sample_seconds);
+        status = time_trainer(f, t, acr__max(acr_plan_stage_rows(plan), timed.micro_batch), &fit->sample_seconds);
+    if (o->recompute) /* a forward more of those blocks, where an update is a forward and two backward */
+        fit->sample_seconds *= 1 + (double)o->recompute / (double)acr_block_count(f->s->graph) / 3;
     acr_trainer_destroy(t);
     acr_plan_destroy(plan);
     if (status == ACR_OK && f->count < ACR__FIT_MEASURED) {
@@ -244,8 +310,42 @@ static acr_status measure_all(acr__fitter *f, acr__fit *list, int count)
     return ACR_OK;
 }
 
+/* Of a language model the cost of a token is predicted, in units of the least there
+ * can be: products over few rows are less efficient, and a block that is computed
+ * twice costs a third of its training again. */
+static double token_cost(const acr__fitter *f, const acr__fit *fit)
+{
+    double rows = (double)(fit->opts.micro_batch * f->s->sequence_length);
+    double again = fit->opts.recompute ? (double)fit->opts.recompute / (double)acr_block_count(f->s->graph) / 3 : 0;
+    return (1 + again) * (1 + INEFFICIENT_ROWS / rows);
+}
+
+static acr_status choose_sequences(acr__fitter *f, int64_t limit, acr__fit *out)
+{
+    acr__fit list[16];
+    int count = 0;
+    double least = INFINITY;
+    for (int64_t m = 1; m <= f->s->effective && count < 16; m *= 2) {
+        bool fits;
+        TRY(fit_micro(f, m, limit, &list[count], &fits));
+        if (!fits)
+            break;
+        least = fmin(least, token_cost(f, &list[count++]));
+        if (m * f->s->sequence_length >= EFFICIENT_ROWS)
+            break;
+    }
+    for (int i = 0; i < count; i++)
+        if (token_cost(f, &list[i]) <= least * TOLERANCE) {
+            *out = list[i];
+            return ACR_OK;
+        }
+    return refuse(f, 0, limit);
+}
+
 static acr_status choose_auto(acr__fitter *f, int64_t limit, acr__fit *out)
 {
+    if (f->s->language)
+        return choose_sequences(f, limit, out);
     acr__fit list[64];
     int count = 0;
     int64_t most = acr__min(f->s->effective, MOST_MEASURED);
@@ -295,9 +395,16 @@ acr_status acr__fitter_choose(acr__fitter *f, int64_t limit, acr__fit *out)
 
 static void tell_why(acr__setup *s, const acr__fitter *f, const acr__fit *fit)
 {
-    const char *packed = fit->opts.pack ? "" : ", weights not packed to save memory";
+    bool spared = !fit->opts.pack && (!s->language || packs(f));
+    const char *packed = spared ? ", weights not packed to save memory" : "";
+    char again[48] = "";
+    if (fit->opts.recompute)
+        snprintf(again, sizeof again, ", %d of %d blocks computed twice", fit->opts.recompute, acr_block_count(s->graph));
     if (s->cfg->micro_batch_size)
-        snprintf(s->why, sizeof s->why, "as configured%s", packed);
+        snprintf(s->why, sizeof s->why, "as configured%s%s", packed, again);
+    else if (s->language)
+        snprintf(s->why, sizeof s->why, "%lld tokens at once%s%s", (long long)(s->micro_batch * s->sequence_length),
+                 packed, again);
     else if (!f->count)
         snprintf(s->why, sizeof s->why, "small network, nothing measured%s", packed);
     else

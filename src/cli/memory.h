@@ -10,7 +10,7 @@
 #ifndef ACR_CLI_MEMORY_H
 #define ACR_CLI_MEMORY_H
 
-#include "cli/setup.h"
+#include "cli/language.h"
 
 int64_t acr__memory_peak(void);   /* VmHWM, in bytes */
 int64_t acr__memory_now(void);    /* VmRSS */
@@ -34,7 +34,8 @@ typedef struct acr__fitter {
     double close_seconds;                           /* closing a window; 0: not measured */
     double until;                                   /* when calibrating must stop */
     acr_graph *model;                               /* what is timed: the graph, or a narrower one */
-    double model_share;                             /* its parameters as a share of the graph's */
+    double work_share, parameter_share;             /* its work and parameters as shares of the graph's */
+    int64_t rows;                                   /* language models: of a sequence of it */
     struct {
         int64_t micro, stage;
         int pack;

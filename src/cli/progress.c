@@ -37,12 +37,13 @@ static void print_line(acr__progress *p, const char *micro, double part, double 
     size_t most = room(p->cli);
     double passed = now - p->start, windows = (double)(p->done - p->first) + part;
     double left = windows > 0 ? passed / windows * ((double)(p->windows - p->done) - part) : 0;
-    acr__count_text((int64_t)(passed > 0 ? (double)(p->samples + p->open_samples) / passed : 0), text[0]);
+    double made = (double)(p->samples + p->open_samples) * (p->sample_tokens > 0 ? p->sample_tokens : 1);
+    acr__count_text((int64_t)(passed > 0 ? made / passed : 0), text[0]);
     int n = snprintf(line, sizeof line, "step %lld/%lld", (long long)p->done, (long long)p->windows);
     if (p->done > p->first)
         n += snprintf(line + n, sizeof line - (size_t)n, " | loss %.4g | lr %.3g | gnorm %.3g", p->loss,
                       p->learning_rate, p->grad_norm);
-    n += snprintf(line + n, sizeof line - (size_t)n, " | %s/s%s", text[0], micro);
+    n += snprintf(line + n, sizeof line - (size_t)n, " | %s%s/s%s", text[0], p->sample_tokens > 0 ? " tok" : "", micro);
     snprintf(memory, sizeof memory, " | mem %s/%s", acr__bytes_text(acr__memory_peak(), text[1]),
              acr__bytes_text(p->memory_limit, text[2]));
     if (left > 0)

@@ -10,6 +10,7 @@ typedef struct acr__progress {
     const acr__cli *cli;
     int64_t windows, first; /* in all; done when this process began */
     int64_t memory_limit;   /* or the planned bytes */
+    double sample_tokens;   /* of a sample, on average, to be set after begin; 0: samples are counted */
     double start, next;     /* seconds */
     double every;
     bool shown; /* a line without its end stands on the terminal */

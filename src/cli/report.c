@@ -1,11 +1,10 @@
 /* report.c: FOLDER/report.html, one file that opens anywhere: no scripts, nothing
  * from elsewhere, the curves as inline SVG.
  *
- * It reads what the run left (run.json, resolved.yaml, metrics.jsonl) and knows
+ * It reads what the run left (receipt.json, resolved.yaml, metrics.jsonl) and knows
  * nothing of training. Each curve is cut into at most BUCKETS pieces, so that its
  * memory and the file's size do not grow with the run. */
-#include "cli/common.h"
-#include "io/file.h"
+#include "cli/run_folder.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -26,7 +25,7 @@ typedef struct chart {
     enum { PLAIN, LOG, FROM_ZERO } scale;
 } chart;
 
-enum { SERIES = 7 };
+enum { SERIES = 9 };
 static const series blank[SERIES] = {
     {"loss", "training", "#2563eb", {0}, {0}},
     {"eval_loss", "evaluation", "#dc2626", {0}, {0}},
@@ -34,6 +33,8 @@ static const series blank[SERIES] = {
     {"lr", "learning rate", "#7c3aed", {0}, {0}},
     {"grad_norm", "gradient norm before clipping", "#b45309", {0}, {0}},
     {"samples_per_second", "samples a second", "#0891b2", {0}, {0}},
+    {"tokens_per_second", "tokens a second", "#0891b2", {0}, {0}},
+    {"eval_perplexity", "perplexity of evaluation", "#059669", {0}, {0}},
     {"peak_rss_bytes", "high-water mark, MiB", "#4b5563", {0}, {0}},
 };
 static const chart charts[] = {
@@ -42,7 +43,9 @@ static const chart charts[] = {
     {"Learning rate", 3, 1, FROM_ZERO},
     {"Gradient norm (logarithmic)", 4, 1, LOG},
     {"Samples a second", 5, 1, FROM_ZERO},
-    {"Memory of the process, MiB", 6, 1, FROM_ZERO},
+    {"Tokens a second", 6, 1, FROM_ZERO},
+    {"Perplexity (logarithmic)", 7, 1, LOG},
+    {"Memory of the process, MiB", 8, 1, FROM_ZERO},
 };
 
 static void put_text(FILE *f, const char *s)
@@ -225,9 +228,12 @@ static void put_head(FILE *f, const char *folder)
             "figcaption span{font-weight:400;margin-left:.8rem}svg{width:100%%;height:auto}\n"
             "svg text{font:11px system-ui,sans-serif;fill:#555}.grid{stroke:#e5e5e5}\n"
             "table{border-collapse:collapse}td{padding:.15rem .9rem .15rem 0;vertical-align:top}td+td{font-family:ui-monospace,monospace}\n"
-            "pre{background:#f6f6f6;padding:.8rem;border-radius:6px;overflow:auto}\n"
+            "td.number{text-align:right}td.bars{width:16rem;vertical-align:middle}"
+            "td.bars div{height:.7rem;background:#93c5fd;border-radius:2px}\n"
+            "h3{font-size:.9rem;font-weight:400;margin:.8rem 0 .2rem}\n"
+            "pre{background:#f6f6f6;padding:.8rem;border-radius:6px;overflow:auto;white-space:pre-wrap}\n"
             "@media(prefers-color-scheme:dark){body{background:#111;color:#eee}figure{border-color:#333}svg text{fill:#aaa}"
-            ".grid{stroke:#2a2a2a}pre{background:#1b1b1b}}\n"
+            ".grid{stroke:#2a2a2a}pre{background:#1b1b1b}td.bars div{background:#1d4ed8}}\n"
             "</style></head><body>\n<h1>");
     put_text(f, name);
     fprintf(f, "</h1>\n");
@@ -249,18 +255,15 @@ static void put_value(FILE *f, const char *key, json_t *v)
         fputs("-", f);
 }
 
-static void put_record(FILE *f, const char *folder)
+/* The plain values of an object as a table; nothing where there is none. */
+static void put_table(FILE *f, const char *title, const json_t *object)
 {
-    char path[4400];
-    snprintf(path, sizeof path, "%s/run.json", folder);
-    json_t *file = json_load_file(path, 0, NULL), *record = json_object_get(file, "record"), *value;
     const char *key;
-    if (!record) {
-        json_decref(file);
+    json_t *value;
+    if (!json_is_object(object))
         return;
-    }
-    fprintf(f, "<h2>Result</h2>\n<table>\n");
-    json_object_foreach(record, key, value) {
+    fprintf(f, "<h2>%s</h2>\n<table>\n", title);
+    json_object_foreach((json_t *)object, key, value) {
         if (json_is_object(value) || json_is_array(value))
             continue;
         fprintf(f, "<tr><td>");
@@ -270,7 +273,65 @@ static void put_record(FILE *f, const char *folder)
         fprintf(f, "</td></tr>\n");
     }
     fprintf(f, "</table>\n");
-    json_decref(file);
+}
+
+/* A bar for each kind of the plan, the largest whole. */
+static void put_memory(FILE *f, const json_t *memory)
+{
+    const char *key;
+    json_t *value;
+    char text[ACR__SHORT];
+    json_int_t most = 1, sum = 0;
+    if (!json_is_object(memory))
+        return;
+    json_object_foreach((json_t *)memory, key, value) {
+        most = json_integer_value(value) > most ? json_integer_value(value) : most;
+        sum += json_integer_value(value);
+    }
+    fprintf(f, "<h2>Memory, as planned</h2>\n<table>\n");
+    json_object_foreach((json_t *)memory, key, value) {
+        fprintf(f, "<tr><td>");
+        put_text(f, key);
+        fprintf(f, "</td><td class=\"number\">%s</td><td class=\"bars\"><div style=\"width:%.1f%%\"></div></td></tr>\n",
+                acr__bytes_text(json_integer_value(value), text), 100 * (double)json_integer_value(value) / (double)most);
+    }
+    fprintf(f, "<tr><td>planned peak</td><td class=\"number\">%s</td><td></td></tr>\n</table>\n",
+            acr__bytes_text(sum, text));
+}
+
+static void put_receipt(FILE *f, const char *folder)
+{
+    char path[4400];
+    acr__run_receipt_path(folder, path, sizeof path);
+    json_t *receipt = json_load_file(path, 0, NULL);
+    put_table(f, "Result", json_object_get(receipt, "record"));
+    put_memory(f, json_object_get(receipt, "memory"));
+    put_table(f, "Machine", json_object_get(receipt, "machine"));
+    json_decref(receipt);
+}
+
+/* What the model wrote at evaluations: the lines of metrics.jsonl that hold a text. */
+static void put_sample(void *user, int64_t step, const char *line)
+{
+    FILE *f = user;
+    json_t *all = strstr(line, "\"sample\":") ? json_loads(line, 0, NULL) : NULL;
+    const char *text = json_string_value(json_object_get(all, "sample"));
+    if (text) {
+        fprintf(f, "<h3>after update %lld</h3>\n<pre>", (long long)step);
+        put_text(f, text);
+        fprintf(f, "</pre>\n");
+    }
+    json_decref(all);
+}
+
+static void put_samples(FILE *f, const char *folder)
+{
+    long before = ftell(f), begun;
+    fprintf(f, "<h2>Samples</h2>\n");
+    begun = ftell(f);
+    each_line(folder, put_sample, f);
+    if (ftell(f) == begun) /* none: the heading goes too */
+        fseek(f, before, SEEK_SET);
 }
 
 static void put_recipe(FILE *f, const char *folder)
@@ -305,7 +366,8 @@ acr_status acr__report_write(acr_context *ctx, const char *folder)
     for (size_t i = 0; i < sizeof charts / sizeof *charts; i++)
         draw_chart(f, &charts[i], r.all, r.last);
     fprintf(f, "</div>\n");
-    put_record(f, folder);
+    put_samples(f, folder);
+    put_receipt(f, folder);
     put_recipe(f, folder);
     fprintf(f, "<p>accrue %s, numerics %d</p>\n</body></html>\n", acr_version(), acr_numerics());
     bool whole = fclose(f) == 0;

@@ -18,7 +18,7 @@ static bool has(const char *folder, const char *name)
 /* Whether a run has begun there: what would be overwritten. */
 static bool holds_run(const char *folder)
 {
-    static const char *const sign[] = {"resolved.yaml", "metrics.jsonl", "model.safetensors", "run.json",
+    static const char *const sign[] = {"resolved.yaml", "metrics.jsonl", "model.safetensors", "receipt.json",
                                        "checkpoints"};
     for (size_t i = 0; i < sizeof sign / sizeof *sign; i++)
         if (has(folder, sign[i]))
@@ -132,7 +132,7 @@ void acr__run_folder_release(acr__run_folder *r)
     r->lock = NULL;
 }
 
-/* ---- the record of a finished run -------------------------------------------------- */
+/* ---- the receipt of a finished run -------------------------------------------------- */
 static acr_status compare_config(acr__run_folder *r, acr__config *cfg, const char *where, const char *stored,
                                  acr__texts *changes)
 {
@@ -148,7 +148,7 @@ static acr_status read_record(acr__run_folder *r, acr__config *cfg, const char *
     const json_t *own = json_object_get(root, "record");
     const char *config = json_string_value(json_object_get(root, "config"));
     FAIL_IF(!json_is_object(own) || !config || !json_is_integer(json_object_get(own, "windows")), r->ctx, ACR_E_DATA,
-            "%s: is not a record of accrue", path);
+            "%s: is not a receipt of accrue", path);
     if (json_integer_value(json_object_get(own, "windows")) < windows)
         return ACR_OK;
     acr__texts changes = {0};
@@ -157,13 +157,18 @@ static acr_status read_record(acr__run_folder *r, acr__config *cfg, const char *
     return *record ? ACR_OK : acr__fail(r->ctx, ACR_E_NO_MEMORY, "%s: memory is short", path);
 }
 
+void acr__run_receipt_path(const char *folder, char *out, size_t n)
+{
+    snprintf(out, n, "%s/%s", folder, !has(folder, "receipt.json") && has(folder, "run.json") ? "run.json" : "receipt.json");
+}
+
 acr_status acr__run_record_read(acr__run_folder *r, acr__config *cfg, int64_t windows, char **record)
 {
     char path[4400], *text;
     size_t bytes;
     json_error_t error;
     *record = NULL;
-    snprintf(path, sizeof path, "%s/run.json", r->path);
+    acr__run_receipt_path(r->path, path, sizeof path);
     if (acr__file_kind(path) != 1)
         return ACR_OK;
     TRY(acr__file_load(r->ctx, path, RECORD_BYTES, &text, &bytes));
@@ -175,23 +180,19 @@ acr_status acr__run_record_read(acr__run_folder *r, acr__config *cfg, int64_t wi
     return status;
 }
 
-acr_status acr__run_record_write(acr__run_folder *r, const char *record)
+/* The checkpoint's history, and what it has become by this resume. */
+static void continue_history(acr__run_folder *r, const acr__config *cfg, const acr_checkpoint *c)
 {
-    char path[4400], *text = NULL;
-    size_t bytes = 0;
-    FILE *f = open_memstream(&text, &bytes);
-    FAIL_IF(!f, r->ctx, ACR_E_NO_MEMORY, "%s/run.json: memory is short", r->path);
-    acr__json j = {.f = f};
-    acr__json_object(&j, NULL);
-    acr__json_text(&j, "config", r->config);
-    fprintf(f, ", \"record\": %s", record);
-    acr__json_end(&j);
-    bool whole = fclose(f) == 0;
-    snprintf(path, sizeof path, "%s/run.json", r->path);
-    acr_status status = whole ? acr__file_put(r->ctx, path, text, bytes)
-                              : acr__fail(r->ctx, ACR_E_NO_MEMORY, "%s: memory is short", path);
-    free(text);
-    return status;
+    const char *before = acr_checkpoint_value(c, "history");
+    char line[512];
+    acr_clock clock;
+    acr_checkpoint_clock(c, &clock);
+    snprintf(r->history, sizeof r->history, "%s", before ? before : "");
+    for (int i = 0; i < cfg->bends.count; i++) {
+        snprintf(line, sizeof line, "after update %lld: %.400s\n", (long long)clock.updates, cfg->bends.item[i]);
+        if (strlen(r->history) + strlen(line) < sizeof r->history) /* the first ones say enough */
+            strcat(r->history, line);
+    }
 }
 
 /* ---- checkpoints --------------------------------------------------------------------- */
@@ -218,6 +219,7 @@ acr_status acr__run_checkpoint_open(acr__run_folder *r, acr__config *cfg, acr_ch
         acr_checkpoint_close(c);
         return status;
     }
+    continue_history(r, cfg, c);
     *out = c;
     return ACR_OK;
 }
@@ -274,7 +276,7 @@ acr_status acr__run_checkpoint_restore(acr__run_folder *r, acr_checkpoint *c, ac
 }
 
 #define ONE(name) +1
-enum { STATE_KEYS = 2 ACR__RUN_COUNTS(ONE) ACR__RUN_REALS(ONE) };
+enum { STATE_KEYS = 3 ACR__RUN_COUNTS(ONE) ACR__RUN_REALS(ONE) };
 #undef ONE
 
 acr_status acr__run_checkpoint_save(acr__run_folder *r, acr_trainer *t, int keep, const acr__run_state *s)
@@ -301,6 +303,10 @@ acr_status acr__run_checkpoint_save(acr__run_folder *r, acr_trainer *t, int keep
     values[n++] = s->events;
     keys[n] = "config";
     values[n++] = r->config;
+    if (*r->history) {
+        keys[n] = "history";
+        values[n++] = r->history;
+    }
     acr_checkpoint_opts opts = ACR_CHECKPOINT_OPTS_INIT;
     opts.recipe_hash = r->recipe_hash;
     opts.count = n;

@@ -2,11 +2,11 @@
  *
  *     resolve (early, writes nothing) -> take (creates, locks) -> resume | begin
  *
- *     FOLDER/resolved.yaml            the recipe that reproduces the run
+ *     FOLDER/resolved.yaml            the recipe that reproduces the run, unless it was bent on resume
  *     FOLDER/metrics.jsonl, .csv      run_log.h
  *     FOLDER/events.out.tfevents.*
  *     FOLDER/checkpoints/step-*       weights, optimizer, clock, run state
- *     FOLDER/model.safetensors, accrue.json, run.json, report.html    at the end
+ *     FOLDER/model.safetensors, accrue.json, receipt.json, report.html    at the end
  *
  * Invariant: a run that was killed at any instant leaves a folder that `auto`
  * goes on from: everything but the log lines appears whole or not at all, and
@@ -24,7 +24,7 @@
  * that they read back equal. */
 /* clang-format off */
 #define ACR__RUN_COUNTS(X)                                                           \
-    X(updates_since) X(samples_since) X(micro_since) X(skipped_since)                \
+    X(updates_since) X(samples_since) X(micro_since) X(skipped_since) X(rows_since)  \
     X(eval_due) X(eval_step) X(best_step) X(jsonl_at) X(csv_at) X(events_at)
 #define ACR__RUN_REALS(X)                                                            \
     X(loss_since) X(weight_since) X(last_loss) X(eval_loss) X(eval_accuracy) X(best_metric)
@@ -49,6 +49,7 @@ typedef struct acr__run_folder {
     bool resume;
     const char *config; /* key=value lines, held by the configuration */
     char recipe_hash[ACR__RECIPE_HASH];
+    char history[2048]; /* a line for each change on resume that bent the run; "": none */
     acr__lock *lock;
 } acr__run_folder;
 
@@ -63,7 +64,9 @@ void acr__run_folder_release(acr__run_folder *r);
  * covers fewer than `windows`. Identity options that differ are refused. Free it
  * with free(). */
 acr_status acr__run_record_read(acr__run_folder *r, acr__config *cfg, int64_t windows, char **record);
-acr_status acr__run_record_write(acr__run_folder *r, const char *record);
+/* Where the receipt of the run in `folder` is or would be. Older runs have a
+ * run.json, with configuration and record alone. */
+void acr__run_receipt_path(const char *folder, char *out, size_t n);
 
 /* The checkpoint to go on from; NULL: from the beginning. Its configuration has
  * been compared: *changes are horizons that differ. */

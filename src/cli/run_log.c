@@ -7,21 +7,23 @@
 #include <string.h>
 
 static const double PEAK_EVERY = 0.5; /* seconds between two looks at the high-water mark */
+static const double FLUSH_EVERY = 0.1; /* seconds: a line that comes sooner after the last write waits */
 
-/* The columns of metrics.csv, those of evaluations behind the others. */
+/* The columns of metrics.csv, those of evaluations behind the others, those of
+ * language models last. */
 static const char *const columns[] = {
     "epoch",         "loss",          "lr",      "grad_norm",          "clip",           "weight",
     "samples",       "micro_batches", "skipped", "samples_per_second", "peak_rss_bytes", "eval_loss",
-    "eval_accuracy", "eval_samples"};
-enum { COLUMNS = sizeof columns / sizeof *columns };
+    "eval_accuracy", "eval_samples",  "tokens",  "tokens_per_second",  "eval_perplexity"};
+enum { COLUMNS = sizeof columns / sizeof *columns, LANGUAGE_COLUMNS = 3 };
 
 acr_status acr__run_log_open(acr__run_log *l, acr_context *ctx, const acr__run_folder *folder, acr__run_state *state,
-                             int64_t per_epoch, bool fresh)
+                             const acr__setup *s, bool fresh)
 {
-    *l = (acr__run_log){.state = state, .per_epoch = per_epoch};
+    *l = (acr__run_log){.state = state, .per_epoch = s->epoch.windows, .language = s->language};
     acr__metrics_offsets at = {state->jsonl_at, state->csv_at};
     bool go_on = !fresh && at.jsonl > 0;
-    TRY(acr__metrics_open(&l->metrics, ctx, folder->path, COLUMNS, columns, go_on ? &at : NULL));
+    TRY(acr__metrics_open(&l->metrics, ctx, folder->path, COLUMNS - (s->language ? 0 : LANGUAGE_COLUMNS), columns, go_on ? &at : NULL));
     const char *name = go_on && *state->events ? state->events : NULL;
     TRY(acr__events_open(&l->events, ctx, folder->path, name, state->events_at));
     snprintf(state->events, sizeof state->events, "%s", acr__events_name(l->events));
@@ -31,6 +33,8 @@ acr_status acr__run_log_open(acr__run_log *l, acr_context *ctx, const acr__run_f
 
 void acr__run_log_close(acr__run_log *l)
 {
+    if (l->metrics && l->events)
+        (void)acr__run_log_flush(l); /* the run has failed already if this matters */
     acr__metrics_close(l->metrics);
     acr__events_close(l->events);
     l->metrics = NULL;
@@ -44,7 +48,9 @@ void acr__run_log_add(acr__run_log *l, const acr_report *r)
     s->samples_since += r->samples;
     s->micro_since += r->micro_batches;
     s->skipped_since += r->skipped != 0;
+    s->rows_since += r->rows;
     l->timed_samples += r->samples;
+    l->timed_rows += r->rows;
     if (r->weight != 0) {
         s->loss_since += r->loss * r->weight;
         s->weight_since += r->weight;
@@ -98,28 +104,41 @@ acr_status acr__run_log_line(acr__run_log *l, const acr_report *r)
         whole("skipped", s->skipped_since),
         real("samples_per_second", passed > 0 ? floor((double)l->timed_samples / passed) : NAN),
         whole("peak_rss_bytes", l->peak),
+        whole("tokens", s->rows_since),
+        real("tokens_per_second", passed > 0 ? floor((double)l->timed_rows / passed) : NAN),
     };
-    int count = sizeof fields / sizeof *fields;
-    s->updates_since = s->samples_since = s->micro_since = s->skipped_since = 0;
+    int count = (int)(sizeof fields / sizeof *fields) - (l->language ? 0 : 2);
+    s->updates_since = s->samples_since = s->micro_since = s->skipped_since = s->rows_since = 0;
     s->loss_since = s->weight_since = 0;
     l->last_time = now;
-    l->timed_samples = 0;
+    l->timed_samples = l->timed_rows = 0;
     TRY(acr__metrics_line(l->metrics, r->update, time, count, fields));
-    return scalars(l, r->update, time, count, fields);
+    TRY(scalars(l, r->update, time, count, fields));
+    return now - l->flushed >= FLUSH_EVERY ? acr__run_log_flush(l) : ACR_OK;
 }
 
-acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, const acr_eval *e)
+acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, const acr_eval *e, const char *sample)
 {
     double time = acr__wall_time();
-    acr__field fields[] = {
+    acr__field fields[5] = {
         real("epoch", epochs(l, window)),
         real("eval_loss", e->loss),
         whole("eval_samples", e->samples),
-        real("eval_accuracy", e->accuracy),
+        real(l->language ? "eval_perplexity" : "eval_accuracy", l->language ? exp(e->loss) : e->accuracy),
     };
-    int count = isnan(e->accuracy) ? 3 : 4;
+    int count = isnan(fields[3].d) ? 3 : 4, numbers = count;
+    if (sample)
+        fields[count++] = (acr__field){.name = "sample", .kind = ACR_FIELD_TEXT, .text = sample};
     TRY(acr__metrics_line(l->metrics, update, time, count, fields));
-    return scalars(l, update, time, count, fields);
+    TRY(scalars(l, update, time, numbers, fields));
+    return acr__run_log_flush(l);
+}
+
+acr_status acr__run_log_flush(acr__run_log *l)
+{
+    l->flushed = acr__seconds();
+    TRY(acr__metrics_flush(l->metrics));
+    return acr__events_flush(l->events);
 }
 
 acr_status acr__run_log_mark(acr__run_log *l)

@@ -3,7 +3,9 @@
  *
  * Invariant: the means of a line are weighted by W and do not depend on whether
  * the run was stopped between its updates: what is summed up so far lives in the
- * run's state. Nothing here allocates after open. */
+ * run's state. Lines that come fast are written several at a time: a kill loses
+ * those of the last tenth of a second, which a resumed run writes again. Nothing
+ * here allocates after open. */
 #ifndef ACR_CLI_RUN_LOG_H
 #define ACR_CLI_RUN_LOG_H
 
@@ -16,20 +18,25 @@ typedef struct acr__run_log {
     acr__run_state *state;
     int64_t per_epoch; /* windows */
     double last_time;  /* of the last line, for samples per second */
-    int64_t timed_samples;
+    int64_t timed_samples, timed_rows;
+    bool language;    /* tokens are told too */
+    double flushed;   /* when lines were written last */
     double peak_read; /* when peak was read last */
     int64_t peak;
 } acr__run_log;
 
 /* Goes on where the state says; with `fresh` begins new files. */
 acr_status acr__run_log_open(acr__run_log *l, acr_context *ctx, const acr__run_folder *folder, acr__run_state *state,
-                             int64_t per_epoch, bool fresh);
+                             const acr__setup *s, bool fresh);
 void acr__run_log_close(acr__run_log *l);
 /* Adds an update; the cheap part, for every update. */
 void acr__run_log_add(acr__run_log *l, const acr_report *r);
 /* The line of the updates added since the last one. */
 acr_status acr__run_log_line(acr__run_log *l, const acr_report *r);
-acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, const acr_eval *e);
+/* sample: what the model wrote, or NULL. */
+acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, const acr_eval *e, const char *sample);
+/* Writes what is held. */
+acr_status acr__run_log_flush(acr__run_log *l);
 /* Flushes to the disk and writes into the state where the files end. */
 acr_status acr__run_log_mark(acr__run_log *l);
 

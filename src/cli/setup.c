@@ -3,6 +3,7 @@
 #include "cli/setup.h"
 
 #include "base/shuffle.h"
+#include "cli/language.h"
 #include "cli/memory.h"
 #include "model/mlp.h"
 #include "optim/update.h"
@@ -165,6 +166,7 @@ acr_status acr__setup_graph(acr_graph **out, acr_context *ctx, const acr__config
         class_weight[i] = (float)cfg->class_weights.item[i];
     opts.seed = (uint64_t)cfg->seed;
     opts.reference = shape->reference;
+    opts.products = cfg->dtype == ACR__DTYPE_BFLOAT16 ? ACR_BF16 : ACR_F32;
     acr_graph *g = acr_graph_create(ctx, &opts);
     acr_status status = g ? build(g, cfg, shape, classes ? class_weight : NULL) : ACR_E_NO_MEMORY;
     acr__free(ctx, class_weight);
@@ -185,10 +187,22 @@ static acr_status make_graph(acr__setup *s)
 {
     s->weighted = s->train_info.has_weight || s->eval_info.has_weight;
     acr__setup_shape shape = acr__setup_shape_of(s);
-    TRY(acr__setup_graph(&s->graph, s->ctx, s->cfg, &shape));
+    return acr__setup_graph(&s->graph, s->ctx, s->cfg, &shape);
+}
+
+static void count_parameters(acr__setup *s)
+{
     for (int i = 0; i < acr_param_count(s->graph); i++)
         s->parameters += acr_param_elements(s->graph, i);
-    return ACR_OK;
+}
+
+acr_status acr__setup_graph_again(acr_graph **out, acr_context *ctx, const acr__setup *s, bool reference)
+{
+    if (s->language)
+        return acr__language_graph(out, ctx, s->cfg, &s->lm, s->sequence_length, reference);
+    acr__setup_shape shape = acr__setup_shape_of(s);
+    shape.reference = reference;
+    return acr__setup_graph(out, ctx, s->cfg, &shape);
 }
 
 /* A run that ends within its warm-up, as a first look at a recipe does, never
@@ -208,9 +222,14 @@ static acr_status check_schedule(acr__setup *s)
 static acr_status begin(acr__setup *s)
 {
     acr__config *cfg = s->cfg;
-    TRY(probe(s, false, &s->train_info));
-    TRY(probe(s, true, &s->eval_info));
-    TRY(make_graph(s));
+    if (acr__config_is_language(cfg)) {
+        TRY(acr__language_begin(s, NULL));
+    } else {
+        TRY(probe(s, false, &s->train_info));
+        TRY(probe(s, true, &s->eval_info));
+        TRY(make_graph(s));
+    }
+    count_parameters(s);
     s->effective = acr__min(cfg->effective_batch_size, s->train_info.samples);
     s->epoch.samples = s->train_info.samples;
     acr_status status = acr__config_windows(cfg, &s->epoch, &s->windows);
@@ -233,22 +252,28 @@ acr_status acr__setup_begin(acr__setup *s, acr__cli *cli, acr__config *cfg, cons
 }
 
 /* The training set may be far away when a model is evaluated: it is not looked at. */
-static acr_status begin_eval(acr__setup *s)
+static acr_status begin_eval(acr__setup *s, const char *run)
 {
-    TRY(probe(s, acr__config_data(s->cfg, true).present, &s->eval_info));
-    s->train_info = s->eval_info;
+    if (acr__config_is_language(s->cfg)) {
+        TRY(acr__language_begin(s, run));
+    } else {
+        TRY(probe(s, acr__config_data(s->cfg, true).present, &s->eval_info));
+        s->train_info = s->eval_info;
+        TRY(make_graph(s));
+    }
+    count_parameters(s);
     s->effective = s->eval_info.samples;
-    return make_graph(s);
+    return ACR_OK;
 }
 
-acr_status acr__setup_begin_eval(acr__setup *s, acr__cli *cli, acr__config *cfg)
+acr_status acr__setup_begin_eval(acr__setup *s, acr__cli *cli, acr__config *cfg, const char *run)
 {
     *s = (acr__setup){.cli = cli, .cfg = cfg, .predicts = true, .deviation = 1};
     acr_context_opts opts = ACR_CONTEXT_OPTS_INIT;
     opts.threads = (int)cfg->threads;
     acr_status status = acr_context_create(&s->ctx, &opts);
     if (status == ACR_OK)
-        status = begin_eval(s);
+        status = begin_eval(s, run);
     return acr__cli_told(cli, s->ctx, status);
 }
 
@@ -258,6 +283,8 @@ acr_plan_opts acr__setup_plan_opts(const acr__setup *s)
     o.optimizer = s->predicts ? (acr_optimizer)0 : (acr_optimizer)s->cfg->optimizer;
     o.momentum = s->cfg->momentum != 0;
     o.max_window_rows = s->effective;
+    if (s->language && !acr__mul64(s->effective, s->sequence_length, &o.max_window_rows))
+        o.max_window_rows = INT64_MAX;
     return o;
 }
 
@@ -312,6 +339,10 @@ static acr_source make_source(const acr__setup *s, acr__setup_source *user, cons
 static acr_status open_sets(acr__setup *s)
 {
     acr__data_desc d;
+    if (s->language) {
+        acr__language_open(s);
+        return ACR_OK;
+    }
     if (!s->predicts) {
         d = acr__setup_data(s->cfg, false, NULL, NULL);
         TRY(acr__dataset_open(&s->train_set, s->ctx, &d));
@@ -331,6 +362,8 @@ acr_status acr__setup_open(acr__setup *s) { return acr__cli_told(s->cli, s->ctx,
 /* ---- trainer ------------------------------------------------------------------------- */
 acr_status acr__setup_init(acr_trainer *t, const acr__config *cfg)
 {
+    if (acr__config_is_language(cfg))
+        TRY(acr__language_init(t, cfg));
     if (!cfg->model_init_from)
         return ACR_OK;
     acr_model_opts opts = ACR_MODEL_OPTS_INIT;
@@ -353,6 +386,7 @@ void acr__setup_end(acr__setup *s)
     acr_graph_destroy(s->graph);
     acr__dataset_close(s->train_set);
     acr__dataset_close(s->eval_set);
+    acr__language_end(s);
     acr_context_destroy(s->ctx);
     *s = (acr__setup){0};
 }

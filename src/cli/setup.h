@@ -2,6 +2,7 @@
  * things may be refused:
  *
  *     begin   context, data sets' headers, graph, lengths      writes nothing
+ *             (language models: the data sets whole, see language.h)
  *     plan    micro-batch, stage, packing; memory_limit         writes nothing
  *     open    data sets, every byte checked                     cache folder only
  *     trainer the arena, weights from init_from
@@ -16,6 +17,9 @@
 
 #include "cli/common.h"
 #include "data/dataset.h"
+#include "data/tokenizer.h"
+#include "data/tokens.h"
+#include "model/lm.h"
 
 /* A way through a data set: only its first `samples`, and weights of 1 where the
  * set has none but the graph asks for them. */
@@ -36,10 +40,20 @@ typedef struct acr__setup {
     acr__data_info train_info, eval_info; /* eval: samples 0 where there is none */
     bool weighted;                        /* the graph has the input "weight" */
     int64_t parameters;                   /* elements, all */
-    int64_t effective;                    /* at most the samples of an epoch */
-    acr__epoch epoch;
+    int64_t effective;                    /* samples of a window: at most those of an epoch */
+    acr__epoch epoch;                     /* samples, tokens and windows */
     int64_t windows;                      /* of the run */
     acr_trainer_opts trainer_opts;        /* borrows from cfg */
+
+    /* begin, for language models: see language.h */
+    bool language;
+    bool kept; /* model and tokenizer are a finished run's */
+    acr__lm lm;
+    int64_t sequence_length;   /* rows of a sequence at most */
+    const acr__tokenizer *tokenizer; /* NULL: the data are ids, and nothing says what they mean */
+    acr__tokenizer *own_tokenizer;   /* where no data set owns it */
+    acr__tokens *train_tokens, *eval_tokens;
+    acr__tokens_source train_tokens_user, eval_tokens_user;
 
     /* plan */
     acr_plan *plan;
@@ -61,16 +75,18 @@ typedef struct acr__setup {
 
 /* `isa` NULL: ACCRUE_ISA, else the best; `threads` 0: as configured. */
 acr_status acr__setup_begin(acr__setup *s, acr__cli *cli, acr__config *cfg, const char *isa, int threads);
-/* For evaluating alone: of data.eval (else data.train) as eval_set; s->mean and
- * s->deviation, to be set before open, are those of the model. */
-acr_status acr__setup_begin_eval(acr__setup *s, acr__cli *cli, acr__config *cfg);
+/* For evaluating the model of folder `run` alone: of data.eval (else data.train) as
+ * eval_set; s->mean and s->deviation, to be set before open, are those of the model. */
+acr_status acr__setup_begin_eval(acr__setup *s, acr__cli *cli, acr__config *cfg, const char *run);
 acr_status acr__setup_plan(acr__setup *s);
 acr_status acr__setup_open(acr__setup *s);
 acr_status acr__setup_trainer(acr__setup *s);
 void acr__setup_end(acr__setup *s);
 
 /* ---- the pieces, for who builds the same training several times ------------- */
-/* The graph of a recipe in any context. Inputs: input, target and, if weighted,
+/* The graph of s in another context; reference: in double. */
+acr_status acr__setup_graph_again(acr_graph **out, acr_context *ctx, const acr__setup *s, bool reference);
+/* The graph of a dense network's recipe in any context. Inputs: input, target and, if weighted,
  * weight; output "prediction". layers: other widths than the recipe's, or NULL.
  * reference: double precision by the plain kernels. */
 enum { ACR__MOST_LAYERS = 1024 };

@@ -5,6 +5,8 @@
  * checkpoint or all of it, lines of metrics included. */
 #include "cli/train_run.h"
 
+#include "cli/language.h"
+
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -82,15 +84,22 @@ static acr_status evaluate(acr__train_run *r)
     acr__setup *s = r->s;
     TRY(acr_clock_get(s->trainer, &clock));
     r->state.eval_due = 1;
+    TRY(acr__run_log_flush(&r->log)); /* an evaluation may take long */
     TRY(acr_evaluate(s->trainer, &s->eval_source, s->eval_info.samples, &e));
     r->state.eval_due = 0;
     r->state.eval_step = clock.windows;
     r->state.eval_loss = e.loss;
     r->state.eval_accuracy = e.accuracy;
-    TRY(acr__run_log_eval(&r->log, clock.updates, clock.windows, &e));
+    char *sample;
+    TRY(acr__train_sample(r, &sample));
+    acr_status logged = acr__run_log_eval(&r->log, clock.updates, clock.windows, &e, sample);
+    acr__free(s->ctx, sample);
+    TRY(logged);
     acr__progress_break(&r->progress);
     char accuracy[40] = "";
-    if (!isnan(e.accuracy))
+    if (s->language)
+        snprintf(accuracy, sizeof accuracy, " | eval_perplexity %.4g", exp(e.loss));
+    else if (!isnan(e.accuracy))
         snprintf(accuracy, sizeof accuracy, " | eval_accuracy %.4f", e.accuracy);
     if (r->cli->terminal || r->cli->flags.verbose)
         acr__say(r->cli, "step %lld | eval_loss %.4g%s", (long long)clock.updates, e.loss, accuracy);
@@ -152,7 +161,7 @@ acr_status acr__train_run_begin(acr__train_run *r, acr__cli *cli, acr__setup *s,
     acr__config *cfg = s->cfg;
     *r = (acr__train_run){.cli = cli, .s = s, .folder = folder, .log_every = cfg->logging_steps};
     r->state.last_loss = r->state.eval_loss = r->state.eval_accuracy = r->state.best_metric = NAN;
-    r->eval_every = s->eval_set ? acr__horizon_updates(cfg->eval_steps, &s->epoch) : 0;
+    r->eval_every = s->eval_info.samples ? acr__horizon_updates(cfg->eval_steps, &s->epoch) : 0;
     r->save_every = acr__horizon_updates(cfg->save_steps, &s->epoch);
     acr_status status = ACR_OK;
     if (from)
@@ -161,7 +170,7 @@ acr_status acr__train_run_begin(acr__train_run *r, acr__cli *cli, acr__setup *s,
     if (status == ACR_OK)
         status = acr__run_events_clear(folder, r->state.events);
     if (status == ACR_OK)
-        status = acr__run_log_open(&r->log, s->ctx, folder, &r->state, s->epoch.windows, from == NULL);
+        status = acr__run_log_open(&r->log, s->ctx, folder, &r->state, s, from == NULL);
     if (status == ACR_OK)
         status = acr_clock_get(s->trainer, &r->begun);
     r->look_every = (int64_t)(LOOK_WORK / 3 / (double)s->parameters);
@@ -177,6 +186,7 @@ static acr_status save_stopped(acr__train_run *r)
     TRY(acr_clock_get(r->s->trainer, &clock));
     acr__progress_break(&r->progress);
     if (r->save_every == 0) {
+        TRY(acr__run_log_flush(&r->log));
         acr__warn(r->cli, "stopped after update %lld; save_steps is 0, so nothing was saved", (long long)clock.updates);
         return ACR_OK;
     }
@@ -186,6 +196,12 @@ static acr_status save_stopped(acr__train_run *r)
              "stopped after update %lld, saved; --resume_from_checkpoint auto --output_dir %s goes on from there",
              (long long)clock.updates, r->folder->path);
     return ACR_OK;
+}
+
+static double window_work(const acr__setup *s)
+{
+    double sample = s->language ? acr__language_work(&s->lm, s->sequence_length) : (double)s->parameters * 3;
+    return sample * (double)s->effective;
 }
 
 acr_status acr__train_run_go(acr__train_run *r, int *signal)
@@ -199,12 +215,13 @@ acr_status acr__train_run_go(acr__train_run *r, int *signal)
     opts.source = &s->train_source;
     opts.on_update = on_update;
     opts.user = r;
-    bool slow = (double)s->parameters * 3 * (double)s->effective > LONG_WINDOW;
+    bool slow = window_work(s) > LONG_WINDOW;
     opts.on_micro_batch = slow && !r->cli->flags.quiet ? on_micro_batch : NULL;
     *signal = 0;
     catch_signals(s->ctx);
     acr__progress_begin(&r->progress, r->cli, s->windows, r->begun.windows,
                         s->cfg->memory_limit ? s->cfg->memory_limit : s->planned_bytes);
+    r->progress.sample_tokens = (double)s->epoch.tokens / (double)s->epoch.samples;
     acr_status status = r->state.eval_due && r->eval_every > 0 ? evaluate(r) : ACR_OK;
     double start = acr__seconds();
     if (status == ACR_OK)
@@ -220,6 +237,8 @@ acr_status acr__train_run_go(acr__train_run *r, int *signal)
     acr__progress_end(&r->progress);
     if (status == ACR_OK && r->save_every != 0 && r->saved_at != s->windows)
         status = save(r);
+    if (status == ACR_OK)
+        status = acr__run_log_flush(&r->log);
     leave_signals();
     return status;
 }

@@ -53,7 +53,7 @@ enum { ACR__ACT_RELU = 0, ACR__ACT_LEAKY_RELU, ACR__ACT_GELU, ACR__ACT_GELU_TANH
 enum { ACR__LAST_STEP = 0, ACR__LAST_DROP };
 enum { ACR__DTYPE_FLOAT32 = 0, ACR__DTYPE_BFLOAT16 };
 enum { ACR__RECOMPUTE_NONE = 0, ACR__RECOMPUTE_FULL, ACR__RECOMPUTE_AUTO };
-enum { ACR__PACKING_STREAM = 0, ACR__PACKING_WHOLE };
+enum { ACR__PACKING_AUTO = 0, ACR__PACKING_STREAM, ACR__PACKING_WHOLE };
 enum { ACR__TEMPLATE_CHATML = 0, ACR__TEMPLATE_PLAIN };
 enum { ACR__LOSS_ON_COMPLETIONS = 0, ACR__LOSS_ON_ALL };
 enum { ACR__METRIC_LOSS = 0, ACR__METRIC_ACCURACY };
@@ -99,6 +99,7 @@ typedef struct acr__config {
 #undef ACR_OPTION
     acr__origin origin[ACR__OPTION_COUNT];
     acr__texts notes; /* sentences worth printing: aliases, displaced and unused keys */
+    acr__texts bends; /* by config_compare: changes by which the run is none that began with these options */
     char *recipe;     /* absolute path of the file; NULL: none was read */
     char *file;       /* the same as the user named it, for messages */
     acr_context *ctx;
@@ -189,7 +190,7 @@ typedef struct acr__epoch {
     int64_t windows; /* filled by config_windows */
 } acr__epoch;
 /* How long a run is, in windows. Windows of an epoch: ceil, or floor with
- * last_window: drop. ACR_E_CONFIG when that leaves no window. */
+ * last_window: drop, at least 1. */
 acr_status acr__config_windows(const acr__config *cfg, acr__epoch *epoch, int64_t *total);
 /* In updates, at least 1 where the horizon is above 0; 0 for 0; -1 for AUTO. */
 int64_t acr__horizon_updates(acr__horizon h, const acr__epoch *epoch);
@@ -198,10 +199,11 @@ acr_status acr__config_trainer_opts(const acr__config *cfg, const acr__epoch *ep
 
 /* ---- what a run stores ----------------------------------------------------- */
 /* A recipe with every option that is used, absolute paths, without output_dir and
- * resume_from_checkpoint. Owned by the config. */
-acr_status acr__config_yaml(acr__config *cfg, const char **text);
+ * resume_from_checkpoint. Owned by the config. history: lines about how the run
+ * was bent on resume, which no recipe can say; "": it was not. */
+acr_status acr__config_yaml(acr__config *cfg, const char *history, const char **text);
 /* The same into a file, by a temporary name and a rename. ACR_E_IO. */
-acr_status acr__config_write_resolved(acr__config *cfg, const char *path);
+acr_status acr__config_write_resolved(acr__config *cfg, const char *history, const char *path);
 /* key=value lines of every used option, for a checkpoint's metadata. */
 acr_status acr__config_text(acr__config *cfg, const char **text);
 /* Identity options as 16 hex digits. Options at their default do not enter, so
@@ -210,7 +212,8 @@ enum { ACR__RECIPE_HASH = 17 };
 acr_status acr__config_recipe_hash(acr__config *cfg, char out[ACR__RECIPE_HASH]);
 /* Against what a checkpoint stored. Another identity option is refused, naming
  * the key, both values (ACR_E_DATA for model.*, else ACR_E_CONFIG); other
- * horizons are told in *changes (owned by the config). */
+ * horizons are told in *changes (owned by the config), and those that bend the run
+ * in cfg->bends. */
 acr_status acr__config_compare(acr__config *cfg, const char *stored, acr__texts *changes);
 
 /* ---- what the table prints ------------------------------------------------- */

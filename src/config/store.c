@@ -97,24 +97,40 @@ static void write_lines(const acr__config *cfg, acr__buffer *out)
     }
 }
 
-acr_status acr__config_yaml(acr__config *cfg, const char **text)
+/* Each line of the history as a comment. */
+static void write_history(const char *history, acr__buffer *out)
+{
+    acr__buffer_add(out, "# The run was resumed with other lengths. `accrue train` of this file, which has the last ones "
+                         "from the\n# start, gives other weights:\n");
+    for (const char *line = history; *line; line += strcspn(line, "\n") + 1) {
+        acr__buffer_add(out, "#   ");
+        acr__buffer_add_n(out, line, strcspn(line, "\n"));
+        acr__buffer_add(out, "\n");
+        if (!strchr(line, '\n'))
+            break;
+    }
+}
+
+acr_status acr__config_yaml(acr__config *cfg, const char *history, const char **text)
 {
     char hash[ACR__RECIPE_HASH];
     TRY(acr__config_recipe_hash(cfg, hash));
     acr__buffer b = {.ctx = cfg->ctx};
-    acr__buffer_add(&b,
-                    "# Every option of this run, written by accrue " ACR_VERSION_STRING ".\n# `accrue train` of this "
-                    "file gives the same weights. recipe_hash: ");
+    acr__buffer_add(&b, "# Every option of this run, written by accrue " ACR_VERSION_STRING ". recipe_hash: ");
     acr__buffer_add(&b, hash);
     acr__buffer_add(&b, "\n");
+    if (*history)
+        write_history(history, &b);
+    else
+        acr__buffer_add(&b, "# `accrue train` of this file gives the same weights.\n");
     write_lines(cfg, &b);
     return keep(cfg, &b, text);
 }
 
-acr_status acr__config_write_resolved(acr__config *cfg, const char *path)
+acr_status acr__config_write_resolved(acr__config *cfg, const char *history, const char *path)
 {
     const char *text;
-    TRY(acr__config_yaml(cfg, &text));
+    TRY(acr__config_yaml(cfg, history, &text));
     size_t n = strlen(path);
     char *temporary = acr__hold(cfg->ctx, &cfg->blocks, n + 5);
     if (!temporary)
@@ -235,8 +251,12 @@ static acr_status compare_option(acr__config *cfg, int option, three_texts *t, a
             "%s is '%s' in the checkpoint and '%s' now; another value is another run: give it back its value, "
             "or start afresh in another output_dir",
             o->key, acr__show(t->old.text).text, acr__show(t->now.text).text);
-    bool stretches = (option == ACR__OPT_max_steps || option == ACR__OPT_num_train_epochs) &&
-                     cfg->lr_scheduler_type != ACR_CONSTANT;
+    bool length = option == ACR__OPT_max_steps || option == ACR__OPT_num_train_epochs;
+    bool stretches = length && cfg->lr_scheduler_type != ACR_CONSTANT;
+    bool judges = (length || option == ACR__OPT_eval_steps) && cfg->load_best_model_at_end; /* at other updates */
+    if (stretches || judges)
+        TRY(acr__texts_add(cfg->ctx, &cfg->blocks, &cfg->bends, "%s %s instead of %s", o->key,
+                           acr__show(t->now.text).text, acr__show(t->old.text).text));
     return acr__texts_add(cfg->ctx, &cfg->blocks, changes, "%s: %s in the checkpoint, %s now%s", o->key,
                           acr__show(t->old.text).text, acr__show(t->now.text).text,
                           stretches ? "; the learning rate follows its schedule over the new length from here on" : "");
@@ -246,7 +266,7 @@ acr_status acr__config_compare(acr__config *cfg, const char *stored, acr__texts 
 {
     three_texts t = {0};
     TRY(check_stored(cfg, stored));
-    *changes = (acr__texts){0, NULL};
+    *changes = cfg->bends = (acr__texts){0, NULL};
     acr_status status = texts_begin(cfg, &t);
     for (int i = 0; i < ACR__OPTION_COUNT && status == ACR_OK; i++) {
         effective_value(cfg, &t.defaults, i, &t.now);
@@ -276,13 +296,10 @@ int64_t acr__horizon_updates(acr__horizon h, const acr__epoch *epoch)
 
 acr_status acr__config_windows(const acr__config *cfg, acr__epoch *epoch, int64_t *total)
 {
-    int64_t effective = cfg->effective_batch_size, samples = epoch->samples;
+    /* a larger batch than there are samples is the whole epoch, and then no partial window */
+    int64_t samples = epoch->samples, effective = acr__min(cfg->effective_batch_size, samples);
+    FAIL_IF(samples < 1, cfg->ctx, ACR_E_CONFIG, "the data set has no samples");
     int64_t windows = samples / effective + (cfg->last_window == ACR__LAST_STEP && samples % effective != 0);
-    FAIL_IF(
-        windows == 0, cfg->ctx, ACR_E_CONFIG,
-        "last_window: drop leaves no update, for %lld samples do not fill effective_batch_size %lld; use last_window: "
-        "step, or a smaller batch",
-        (long long)samples, (long long)effective);
     acr__horizon length = cfg->max_steps;
     if (length.unit == ACR__UNIT_AUTO)
         length = (acr__horizon){cfg->num_train_epochs, ACR__UNIT_EPOCHS};

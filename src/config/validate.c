@@ -266,6 +266,18 @@ static acr_status check_length(acr__config *cfg)
     return ACR_OK;
 }
 
+/* data.eval and a part of data.train: one of them, the one that a higher layer says. */
+static acr_status check_evaluation(acr__config *cfg)
+{
+    acr__origin *split = &cfg->origin[ACR__OPT_data_validation_split], *set = &cfg->origin[ACR__OPT_data_eval_format];
+    if (cfg->data_validation_split == 0 || set->layer == ACR__LAYER_DEFAULT)
+        return ACR_OK;
+    const char *where = acr__config_where(cfg, ACR__OPT_data_validation_split);
+    FAIL_IF(split->layer >= set->layer, cfg->ctx, ACR_E_CONFIG,
+            "%s: data.eval is the evaluation set already; leave one of the two out", where);
+    return acr__config_note(cfg, "%s: the evaluation set is %s", where, acr__config_where(cfg, ACR__OPT_data_eval_format));
+}
+
 /* Where ids come from, and what is kept for evaluation. */
 static acr_status check_language(acr__config *cfg)
 {
@@ -282,10 +294,7 @@ static acr_status check_language(acr__config *cfg)
     FAIL_IF(cfg->data_learn_tokenizer && !reads_text, ctx, ACR_E_CONFIG,
             "%s: a tokenizer is learned from text; data.train is not",
             acr__config_where(cfg, ACR__OPT_data_learn_tokenizer));
-    FAIL_IF(cfg->data_validation_split > 0 && acr__config_given(cfg, ACR__OPT_data_eval_format), ctx, ACR_E_CONFIG,
-            "%s: data.eval is the evaluation set already; leave one of the two out",
-            acr__config_where(cfg, ACR__OPT_data_validation_split));
-    return ACR_OK;
+    return check_evaluation(cfg);
 }
 
 /* Lengths in tokens are for data that is made of them. */

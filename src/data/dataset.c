@@ -6,6 +6,7 @@
 #include "data/column.h"
 #include "data/gzip.h"
 #include "io/file.h"
+#include "io/hash.h"
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ static const int64_t most_samples = INT64_C(1) << 40;
 /* Streams of acr_normal: any two different numbers would do, these are the canon's. */
 enum { STREAM_INPUT = 0x78, STREAM_TARGET = 0x79 };
 
+_Static_assert((int)ACR_DATA_COLUMNS == (int)ACR_COLUMNS, "dataset.h and column.h disagree about the columns");
 static const char *const column_name[ACR_COLUMNS] = {"input", "target", "weight"};
 
 /* -- the description ------------------------------------------------------ */
@@ -287,4 +289,25 @@ void acr__dataset_normalization(const acr__dataset *set, double *mean, double *d
 {
     *mean = set->column[ACR_COLUMN_INPUT].mean;
     *deviation = set->column[ACR_COLUMN_INPUT].deviation;
+}
+
+acr_status acr__dataset_print(const acr__dataset *set, int k, int64_t most, acr__data_print *out)
+{
+    const acr__column *c = &set->column[k];
+    *out = (acr__data_print){0};
+    if (!c->present)
+        return ACR_OK;
+    *out = (acr__data_print){.what = column_name[k], .place = c->array.place, .bytes = c->array.head.bytes};
+    if (out->bytes > most)
+        return ACR_OK;
+    acr__hash hash;
+    uint8_t piece[8 * 1024];
+    acr__hash_begin(&hash);
+    for (int64_t at = 0, n; at < out->bytes; at += n) {
+        n = acr__min((int64_t)sizeof piece, out->bytes - at);
+        TRY(acr__array_read(set->ctx, &c->array, at, piece, n));
+        acr__hash_add(&hash, piece, (size_t)n);
+    }
+    acr__hash_text(&hash, out->hash);
+    return ACR_OK;
 }

@@ -19,6 +19,8 @@
 
 #include "base/base.h"
 
+#include <accrue/accrue_io.h>
+
 enum { ACR_DATA_HELD = 256 * 1024 };
 
 typedef enum acr__data_target {
@@ -89,6 +91,17 @@ const acr__data_info *acr__dataset_info(const acr__dataset *set);
 /* What is applied after scale: 0 and 1 without normalisation. To be kept with
  * the model and given back in the description of any other set. */
 void acr__dataset_normalization(const acr__dataset *set, double *mean, double *deviation);
+
+/* What a column is known again by. */
+enum { ACR_DATA_COLUMNS = 3 };
+typedef struct acr__data_print {
+    const char *what;  /* "input", "target", "weight"; NULL: the set has no such column */
+    const char *place; /* the file, and the tensor in it if it has one */
+    int64_t bytes;     /* of the elements */
+    char hash[ACR_HASH_TEXT]; /* XXH3-128 of the elements as they are stored; "": they are more than `most` */
+} acr__data_print;
+/* Column k from 0. Reads it from end to end unless it has more than `most` bytes. */
+acr_status acr__dataset_print(const acr__dataset *set, int k, int64_t most, acr__data_print *out);
 
 /* One way through a data set; the caller owns it. The graph's inputs are input,
  * target, weight in this order, those absent left out; out->data[i] NULL: that

@@ -102,6 +102,7 @@ acr_status acr__files_identify(acr__files *f, acr__hash *hash)
         int64_t bytes;
         TRY(acr__file_identify(f->ctx, f->path[i], hash, &bytes));
         f->largest = acr__max(f->largest, bytes);
+        f->bytes += bytes;
     }
     return ACR_OK;
 }

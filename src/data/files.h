@@ -9,7 +9,7 @@ typedef struct acr__files {
     acr_context *ctx;
     int64_t count, room;
     char **path;
-    int64_t largest; /* bytes; known after acr__files_identify */
+    int64_t largest, bytes; /* of one, of all; known after acr__files_identify */
 } acr__files;
 
 /* A folder without such a file, or a path where nothing is: ACR_E_DATA. Folders

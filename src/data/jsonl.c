@@ -75,16 +75,21 @@ static acr_status take_turns(acr_context *ctx, const char *place, acr__sample *s
     return add_turn(ctx, s, ACR_ROLE_COMPLETION, completion);
 }
 
+static bool is_blank(const char *text, size_t n)
+{
+    size_t i = 0;
+    while (i < n && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r'))
+        i++;
+    return i == n;
+}
+
 acr_status acr__jsonl_parse(acr_context *ctx, const char *path, int64_t line, const char *text, size_t bytes,
                             acr__sample *out, bool *blank)
 {
     json_decref(out->json);
     out->json = NULL;
     out->count = 0;
-    size_t white = 0;
-    while (white < bytes && memchr(" \t\r\n", text[white], 4))
-        white++;
-    *blank = white == bytes;
+    *blank = is_blank(text, bytes);
     if (*blank)
         return ACR_OK;
     char place[PLACE];

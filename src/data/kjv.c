@@ -98,7 +98,7 @@ acr_status acr__kjv_open(acr__kjv **out, acr_context *ctx)
 
 static int wait_for(acr__kjv *k)
 {
-    int state = -1;
+    int state = 0; /* whoever ignores SIGCHLD never hears of it */
     while (k->pid > 0 && waitpid(k->pid, &state, 0) < 0 && errno == EINTR)
         ;
     k->pid = 0;

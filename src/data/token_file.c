@@ -53,13 +53,14 @@ struct acr__token_writer {
     acr__token_head head;
     int width;
     int64_t tokens, documents, ended;
-    acr__hash hash;
+    acr__hash *hash; /* in hash_room, where its alignment allows */
+    uint8_t hash_room[sizeof(acr__hash) + _Alignof(acr__hash)];
     uint8_t buffer[ACR_IO_BYTES];
 };
 
 static acr_status put(acr__token_writer *w, const void *bytes, size_t n)
 {
-    acr__hash_add(&w->hash, bytes, n);
+    acr__hash_add(w->hash, bytes, n);
     return acr__atomic_write(&w->file, bytes, n);
 }
 
@@ -89,7 +90,7 @@ static acr_status writer_start(acr__token_writer *w, const char *path)
 {
     TRY(acr__atomic_open(&w->file, w->ctx, path));
     TRY(acr__atomic_open(&w->ends, w->ctx, path));
-    acr__hash_begin(&w->hash);
+    acr__hash_begin(w->hash);
     return put_head(w);
 }
 
@@ -109,6 +110,7 @@ acr_status acr__token_writer_open(acr__token_writer **out, acr_context *ctx, con
     w->ctx = ctx;
     w->head = *head;
     w->width = width_of(head->vocabulary, head->masked);
+    w->hash = (acr__hash *)(w->hash_room + (-(uintptr_t)w->hash_room & (_Alignof(acr__hash) - 1)));
     acr_status status = writer_start(w, path);
     if (status != ACR_OK) {
         acr__token_writer_close(w);
@@ -180,7 +182,7 @@ acr_status acr__token_writer_commit(acr__token_writer *w)
         TRY(acr__token_writer_document(w));
     TRY(put(w, zeros, (size_t)padding_of(w->tokens * w->width)));
     TRY(put_ends(w));
-    acr__hash_text(&w->hash, hash);
+    acr__hash_text(w->hash, hash);
     put_le(foot, (uint64_t)w->tokens, 8);
     put_le(foot + 8, (uint64_t)w->documents, 8);
     memcpy(foot + 16, hash, HASH_BYTES);
@@ -315,7 +317,7 @@ static void widen(const acr__token_file *f, const uint8_t *bytes, int64_t n, int
 acr_status acr__token_file_read(const acr__token_file *f, int64_t first, int64_t n, int32_t *out)
 {
     FAIL_IF(first < 0 || n < 0 || first > f->tokens || n > f->tokens - first, f->ctx, ACR_E_ARGUMENT,
-            "%s: tokens %lld to %lld were asked for; it has %lld", f->path, (long long)first, (long long)first + n - 1,
+            "%s: %lld tokens from %lld were asked for; it has %lld", f->path, (long long)n, (long long)first,
             (long long)f->tokens);
     /* The narrow ids are read into the last part of the wide ones' room; widening
      * from the front never overtakes what is still to be read. */
@@ -328,8 +330,8 @@ acr_status acr__token_file_read(const acr__token_file *f, int64_t first, int64_t
 acr_status acr__token_file_ends(const acr__token_file *f, int64_t first, int64_t n, int64_t *out)
 {
     FAIL_IF(first < 0 || n < 0 || first > f->documents || n > f->documents - first, f->ctx, ACR_E_ARGUMENT,
-            "%s: documents %lld to %lld were asked for; it has %lld", f->path, (long long)first,
-            (long long)first + n - 1, (long long)f->documents);
+            "%s: %lld documents from %lld were asked for; it has %lld", f->path, (long long)n, (long long)first,
+            (long long)f->documents);
     TRY(acr__file_pread(f->ctx, f->path, f->fd, out, (size_t)(n * END_BYTES), f->table + first * END_BYTES));
     for (int64_t i = 0; i < n; i++)
         out[i] = (int64_t)take_le((const uint8_t *)(out + i), END_BYTES);
@@ -357,7 +359,6 @@ acr_status acr__token_file_find(const acr__token_file *f, int64_t token, int64_t
 /* ---- every byte once ------------------------------------------------------------ */
 
 typedef struct check {
-    acr__hash hash;
     int64_t last_end, document;
     uint8_t bytes[ACR_IO_BYTES];
 } check;
@@ -394,20 +395,21 @@ static acr_status check_whole(const acr__token_file *f, check *c)
 {
     int64_t ids_end = HEAD_BYTES + f->tokens * f->width, end = f->bytes - FOOT_BYTES;
     char hash[ACR_HASH_TEXT];
-    acr__hash_begin(&c->hash);
+    acr__hash sum;
+    acr__hash_begin(&sum);
     for (int64_t at = 0, n; at < end; at += n) {
         /* A transfer never crosses from one part of the file into the next. */
         int64_t stop = at < HEAD_BYTES ? HEAD_BYTES : at < ids_end ? ids_end : at < f->table ? f->table : end;
         n = acr__min(stop - at, ACR_IO_BYTES);
         FAIL_IF(acr_cancelled(f->ctx), f->ctx, ACR_E_CANCELLED, "%s: cancelled while it was being read", f->path);
         TRY(acr__file_pread(f->ctx, f->path, f->fd, c->bytes, (size_t)n, at));
-        acr__hash_add(&c->hash, c->bytes, (size_t)n);
+        acr__hash_add(&sum, c->bytes, (size_t)n);
         if (at >= f->table)
             TRY(check_ends(f, c, n / END_BYTES));
         else if (at >= HEAD_BYTES && at < ids_end)
             TRY(check_ids(f, c, (at - HEAD_BYTES) / f->width, n / f->width));
     }
-    acr__hash_text(&c->hash, hash);
+    acr__hash_text(&sum, hash);
     FAIL_IF(strcmp(hash, f->checksum) != 0, f->ctx, ACR_E_DATA,
             "%s: damaged: its checksum is %s, but its bytes give %s", f->path, f->checksum, hash);
     return ACR_OK;

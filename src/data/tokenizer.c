@@ -66,7 +66,7 @@ static void find_eos(acr__tokenizer *t)
     }
 }
 
-/* acr__document cuts "x\n|y" and "x| y" (tokenizer_stream.c). No match of a known
+/* acr__document cuts "x\n|y" and "x| " (tokenizer_stream.c). No match of a known
  * pattern looks across either; an added token must not either. */
 static void find_cuts(acr__tokenizer *t)
 {
@@ -256,8 +256,7 @@ static acr_status walk(way *w, const char *text, size_t n)
     acr__found at = {0};
     do {
         acr__finder_next(&w->t->written, text, n, &at);
-        if (at.end > at.begin)
-            TRY(walk_stretch(w, text + at.begin, at.end - at.begin));
+        TRY(walk_stretch(w, text + at.begin, at.end - at.begin));
         TRY(put_added(w, at.token));
     } while (at.token);
     return ACR_OK;

@@ -17,7 +17,7 @@ static int by_text(const void *a, const void *b)
 
 acr_status acr__finder_create(acr__finder *f, acr_context *ctx, acr__added *all, int64_t count, bool normalized)
 {
-    f->token = acr__alloc(ctx, ((size_t)count + 1) * sizeof *f->token);
+    f->token = acr__alloc(ctx, ((size_t)count + 1) * sizeof(acr__added *));
     if (!f->token)
         return ACR_E_NO_MEMORY;
     for (int64_t i = 0; i < count; i++) {
@@ -26,7 +26,7 @@ acr_status acr__finder_create(acr__finder *f, acr_context *ctx, acr__added *all,
         f->token[f->count++] = &all[i];
         f->first[(uint8_t)all[i].text[0]] = true;
     }
-    qsort(f->token, (size_t)f->count, sizeof *f->token, by_text);
+    qsort(f->token, (size_t)f->count, sizeof(acr__added *), by_text);
     return ACR_OK;
 }
 
@@ -110,11 +110,9 @@ void acr__finder_next(const acr__finder *f, const char *text, size_t n, acr__fou
         if (a->single_word && !stands_alone(text, n, begin, end))
             continue;
         at->search = end;
-        if (a->lstrip) { /* spaces that the token before took are not there any more */
-            size_t stripped = spaces_before(text, begin);
-            begin = stripped > at->done ? stripped : at->done;
-        }
-        at->end = begin > at->begin ? begin : at->begin;
+        if (a->lstrip)
+            begin = spaces_before(text, begin);
+        at->end = begin > at->begin ? begin : at->begin; /* spaces that the token before took are gone */
         at->done = a->rstrip ? spaces_behind(text, n, end) : end;
         at->token = a;
         return;

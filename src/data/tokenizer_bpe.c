@@ -272,8 +272,9 @@ static merge *merge_of(const acr__bpe *b, uint64_t pair)
 acr_status acr__bpe_merge(acr__bpe *b, int64_t rank, const char *left, size_t left_n, const char *right, size_t right_n)
 {
     int32_t l = acr__bpe_find(b, left, left_n), r = acr__bpe_find(b, right, right_n);
-    FAIL_IF(l < 0 || r < 0, b->ctx, ACR_E_DATA, "%s: merge %lld joins '%.40s' and '%.40s', but '%.40s' is not in the vocabulary",
-            b->where, (long long)rank, left, right, l < 0 ? left : right);
+    FAIL_IF(l < 0 || r < 0, b->ctx, ACR_E_DATA,
+            "%s: merge %lld joins '%.40s' and '%.40s', but '%.40s' is not in the vocabulary", b->where, (long long)rank,
+            left, right, l < 0 ? left : right);
     b->as_symbols.count = 0;
     TRY(acr__chars_add(b->ctx, &b->as_symbols, left, left_n));
     TRY(acr__chars_add(b->ctx, &b->as_symbols, right, right_n));

@@ -24,13 +24,19 @@ enum { ADDED = 1 << 20, ADDED_BYTES = 4096, TEMPLATE = 64 };
 static const char *type_name(const json_t *v)
 {
     switch (json_typeof(v)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "a list";
-    case JSON_STRING: return "a string";
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_STRING:
+        return "a string";
     case JSON_INTEGER:
-    case JSON_REAL: return "a number";
-    case JSON_NULL: return "null";
-    default: return json_is_true(v) ? "true" : "false";
+    case JSON_REAL:
+        return "a number";
+    case JSON_NULL:
+        return "null";
+    default:
+        return json_is_true(v) ? "true" : "false";
     }
 }
 
@@ -56,6 +62,17 @@ static part part_at(const part *list, size_t i)
 
 static bool absent(const part *p) { return !p->v || json_is_null(p->v); }
 
+static bool is_among(const char *key, const char *keys)
+{
+    size_t n = strlen(key);
+    if (n == 0 || strchr(key, ' '))
+        return false;
+    for (const char *at = strstr(keys, key); at; at = strstr(at + 1, key))
+        if ((at == keys || at[-1] == ' ') && (at[n] == '\0' || at[n] == ' '))
+            return true;
+    return false;
+}
+
 /* The value is an object and has no keys but these, which are separated by spaces. */
 static acr_status only_keys(acr__tokenizer *t, const part *p, const char *keys)
 {
@@ -64,14 +81,9 @@ static acr_status only_keys(acr__tokenizer *t, const part *p, const char *keys)
     char text[ACR__JSON_SHOWN];
     REFUSE_IF(!p->v || !json_is_object(p->v), t, "%s: %s is %s, not an object", t->name,
               *p->place ? p->place : "the whole", p->v ? type_name(p->v) : "missing");
-    json_object_foreach (p->v, key, value) {
-        size_t n = strlen(key);
-        const char *at = keys;
-        while ((at = strstr(at, key)) && (!n || (at > keys && at[-1] != ' ') || (at[n] && at[n] != ' ')))
-            at++;
-        REFUSE_IF(!at || strchr(key, ' '), t, "%s: %s%s%s: unknown; it may change what the ids are", t->name, p->place,
+    json_object_foreach (p->v, key, value)
+        REFUSE_IF(!is_among(key, keys), t, "%s: %s%s%s: unknown; it may change what the ids are", t->name, p->place,
                   *p->place ? "." : "", acr__text_shown(key, text));
-    }
     return ACR_OK;
 }
 
@@ -245,13 +257,14 @@ static acr_status take_size(acr__tokenizer *t, const part *vocab, const part *ad
     const char *key;
     char text[ACR__JSON_SHOWN];
     json_t *value;
-    json_int_t most = -1, room = 2 * ((json_int_t)json_object_size(vocab->v) + (json_int_t)json_array_size(added->v)) + 65536;
+    json_int_t most = -1,
+               room = 2 * ((json_int_t)json_object_size(vocab->v) + (json_int_t)json_array_size(added->v)) + 65536;
     if (room > ACR_TOKEN_VOCABULARY)
         room = ACR_TOKEN_VOCABULARY;
     json_object_foreach (vocab->v, key, value) {
         REFUSE_IF(!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) >= room, t,
-                  "%s: %s: the id of '%s' is not a whole number in [0, %lld)", t->name, vocab->place, acr__text_shown(key, text),
-                  (long long)room);
+                  "%s: %s: the id of '%s' is not a whole number in [0, %lld)", t->name, vocab->place,
+                  acr__text_shown(key, text), (long long)room);
         if (json_integer_value(value) > most)
             most = json_integer_value(value);
     }
@@ -297,8 +310,9 @@ static acr_status read_model(acr__tokenizer *t, const part *p, const part *added
     TRY(take_type(t, p, &type));
     if (strcmp(type, "BPE") != 0)
         return refuse_type(t, p, type, "BPE");
-    TRY(only_keys(t, p, "type dropout unk_token continuing_subword_prefix end_of_word_suffix fuse_unk byte_fallback "
-                        "ignore_merges vocab merges"));
+    TRY(only_keys(t, p,
+                  "type dropout unk_token continuing_subword_prefix end_of_word_suffix fuse_unk byte_fallback "
+                  "ignore_merges vocab merges"));
     static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
         TRY(need_off(t, p, off[i]));
@@ -411,7 +425,8 @@ static acr_status read_template_token(acr__tokenizer *t, const part *tokens, con
         REFUSE_IF(!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) >= t->size ||
                       !acr__bpe_piece(t->bpe, (int32_t)json_integer_value(v), &n),
                   t, "%s: %s[%zu] is not the id of a token", t->name, list.place, i);
-        REFUSE_IF(to->count >= TEMPLATE, t, "%s: %s: more than %d tokens around a text", t->name, item->place, TEMPLATE);
+        REFUSE_IF(to->count >= TEMPLATE, t, "%s: %s: more than %d tokens around a text", t->name, item->place,
+                  TEMPLATE);
         int32_t id = (int32_t)json_integer_value(v);
         TRY(acr__ids_add(t->ctx, to, &id, 1));
     }
@@ -494,7 +509,8 @@ static acr_status read_root(acr__tokenizer *t, json_t *root)
 {
     part whole = {root, ""};
     bool bytes = false;
-    TRY(only_keys(t, &whole, "version truncation padding added_tokens normalizer pre_tokenizer post_processor decoder model"));
+    TRY(only_keys(t, &whole,
+                  "version truncation padding added_tokens normalizer pre_tokenizer post_processor decoder model"));
     TRY(need_off(t, &whole, "truncation"));
     TRY(need_off(t, &whole, "padding"));
     part added = part_of(&whole, "added_tokens"), model = part_of(&whole, "model");

@@ -49,6 +49,7 @@ typedef struct learner {
     acr__tokenizer *t; /* of bytes alone: it makes the pieces */
     acr__bpe *bpe;     /* what is learned */
     int64_t vocab, size, merges;
+    acr__ids none;   /* pieces are counted, so there are no ids */
     acr__chars text; /* of the words */
     word *words;
     uint32_t *word_table; /* by hash; NOWHERE: free */
@@ -139,16 +140,16 @@ static acr_status count_document(learner *l, acr__document *d, const acr__text_r
         FAIL_IF(acr_cancelled(l->ctx), l->ctx, ACR_E_CANCELLED, "cancelled while a tokenizer was being learned");
         TRY(reader->next(reader->user, &text, &n, &last));
         if (!begun) {
-            TRY(acr__document_begin(d, l->t, reader->where, false, NULL));
+            TRY(acr__document_begin(d, l->t, reader->where, false, &l->none));
             d->each = count_word;
             d->user = l;
             begun = true;
         }
         if (text)
-            TRY(acr__document_add(d, text, n, NULL));
+            TRY(acr__document_add(d, text, n, &l->none));
     } while (text && !last);
     *more = text != NULL;
-    return acr__document_end(d, NULL);
+    return acr__document_end(d, &l->none);
 }
 
 static acr_status count_words(learner *l, const acr__text_reader *reader)
@@ -411,8 +412,8 @@ static json_t *base_json(acr__split_kind split)
     json_t *model = json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:[]}", "type", "BPE", "dropout",
                               "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
                               "byte_fallback", 0, "ignore_merges", 0, "vocab", base_vocabulary(), "merges");
-    json_t *end = json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", 0, "content", "<|endoftext|>", "single_word", 0,
-                            "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1);
+    json_t *end = json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", 0, "content", "<|endoftext|>", "single_word",
+                            0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1);
     json_t *normalizer = split == ACR_SPLIT_QWEN2 ? json_pack("{s:s}", "type", "NFC") : json_null();
     return json_pack("{s:s, s:n, s:n, s:[o], s:o, s:o, s:n, s:o, s:o}", "version", "1.0", "truncation", "padding",
                      "added_tokens", end, "normalizer", normalizer, "pre_tokenizer", pre_tokenizer(split),

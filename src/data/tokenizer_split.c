@@ -32,7 +32,8 @@ const char *const acr__split_patterns[3] = {
 };
 /* Of one character each: cut anywhere. The first two are the pre-tokenizer Digits. */
 static const char *const single[] = {"\\p{N}", "\\p{N}+"};
-#define SPACES "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define SPACES "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}" \
+    "\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define NO_SPACES "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}" \
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 /* clang-format on */
@@ -113,20 +114,32 @@ static acr_status take_escape(reader *r)
         return refuse(r, 1, "escapes nothing");
     char c = r->p[r->at + 1];
     const char *instead = NULL;
-    if (r->in_class && one_of("sSdDpP", c) && (r->dash || (r->at + 3 < r->n && r->p[r->at + 2] == '-' && r->p[r->at + 3] != ']')))
+    if (r->in_class && one_of("sSdDpP", c) &&
+        (r->dash || (r->at + 3 < r->n && r->p[r->at + 2] == '-' && r->p[r->at + 3] != ']')))
         return refuse(r, 2, "is no end of a range");
     switch (c) {
-    case 's': instead = r->in_class ? SPACES : "[" SPACES "]"; break;
-    case 'S': instead = r->in_class ? NO_SPACES : "[" NO_SPACES "]"; break;
-    case 'd': instead = "\\p{Nd}"; break;
-    case 'D': instead = "\\P{Nd}"; break;
+    case 's':
+        instead = r->in_class ? SPACES : "[" SPACES "]";
+        break;
+    case 'S':
+        instead = r->in_class ? NO_SPACES : "[" NO_SPACES "]";
+        break;
+    case 'd':
+        instead = "\\p{Nd}";
+        break;
+    case 'D':
+        instead = "\\P{Nd}";
+        break;
     case 'p':
-    case 'P': return take_property(r);
+    case 'P':
+        return take_property(r);
     case 'x':
-    case 'u': return take_number(r);
+    case 'u':
+        return take_number(r);
     case 'r':
     case 'n':
-    case 't': return keep(r, 2);
+    case 't':
+        return keep(r, 2);
     default:
         if (one_of("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ ", c))
             return keep(r, 2);
@@ -224,8 +237,7 @@ static acr_status compile(acr__split *s, const char *pattern, size_t n, uint32_t
         return ACR_E_NO_MEMORY;
     pcre2_set_parens_nest_limit(context, 32);
     pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-    s->code = pcre2_compile((PCRE2_SPTR)pattern, n, options | PCRE2_UTF, &error, &offset,
-                            context);
+    s->code = pcre2_compile((PCRE2_SPTR)pattern, n, options | PCRE2_UTF, &error, &offset, context);
     pcre2_compile_context_free(context);
     if (!s->code) {
         PCRE2_UCHAR text[128] = "";

@@ -1,7 +1,7 @@
 /* tokenizer_stream.c: a document of any length, a stretch at a time.
  *
- * It is cut before y in "x\n|y" and before the space in "x| y", where x and y are
- * no white space (and, at a space, ASCII letters or digits). There
+ * It is cut before y in "x\n|y", where x and y are no white space, and before the
+ * space in "x| ", where x is an ASCII letter or digit. There
  *
  *   - no match of a known pattern begins before the cut and ends behind it, and
  *     those that end at it do so at the text's end as well;
@@ -17,31 +17,29 @@
 
 enum { FEED = 1 << 20 }; /* bytes held before a cut is looked for */
 
-static bool is_solid(const char *text, size_t n, size_t at)
+/* Whether a character begins there and is no white space. */
+static bool is_solid(const char *text, size_t at)
 {
     size_t length;
-    return at < n && ((uint8_t)text[at] & 0xc0) != 0x80 && !acr__is_space(acr__utf8_take(text + at, &length)) &&
-           text[at] != '/'; /* which some patterns take with a newline before it */
+    return ((uint8_t)text[at] & 0xc0) != 0x80 && !acr__is_space(acr__utf8_take(text + at, &length));
 }
 
-static bool is_plain(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+static bool is_plain(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
 size_t acr__tokenizer_cut(const acr__tokenizer *t, const char *text, size_t n, size_t from)
 {
-    for (size_t i = n > 2 ? n - 2 : 0; i > 1 && i >= from; i--) {
-        if (t->cut_at_newline && text[i - 1] == '\n' && is_solid(text, n, i) &&
+    for (size_t i = n ? n - 1 : 0; i > 1 && i >= from; i--) {
+        if (t->cut_at_newline && text[i - 1] == '\n' && is_solid(text, i) &&
             !acr__is_space(acr__utf8_before(text, i - 1)))
             return i;
-        if (t->cut_at_space && text[i] == ' ' && is_plain(text[i - 1]) && is_plain(text[i + 1]))
+        if (t->cut_at_space && text[i] == ' ' && is_plain(text[i - 1]))
             return i;
     }
     return 0;
 }
 
-acr_status acr__document_begin(acr__document *d, const acr__tokenizer *t, const char *where, bool special, acr__ids *out)
+acr_status acr__document_begin(acr__document *d, const acr__tokenizer *t, const char *where, bool special,
+                               acr__ids *out)
 {
     *d = (acr__document){.t = t, .where = where, .special = special, .line = 1, .column = 1};
     return special ? acr__ids_add(t->ctx, out, t->before.id, t->before.count) : ACR_OK;
@@ -50,7 +48,8 @@ acr_status acr__document_begin(acr__document *d, const acr__tokenizer *t, const 
 /* The place of a byte behind what is held's first `n`. */
 static void advance(acr__document *d, const char *text, size_t n)
 {
-    for (const char *end = text + n, *newline; (newline = memchr(text, '\n', (size_t)(end - text))); text = newline + 1) {
+    for (const char *end = text + n, *newline; (newline = memchr(text, '\n', (size_t)(end - text)));
+         text = newline + 1) {
         d->line++;
         d->column = 1;
         n = (size_t)(end - newline - 1);
@@ -68,7 +67,7 @@ static acr_status take_held(acr__document *d, size_t n, acr__ids *out)
     advance(d, d->held.bytes, n);
     d->held.count -= n;
     d->whole -= n;
-    d->searched -= d->searched < n ? d->searched : n;
+    d->searched = 0;
     if (d->held.count)
         memmove(d->held.bytes, d->held.bytes + n, d->held.count);
     return ACR_OK;
@@ -98,12 +97,13 @@ acr_status acr__document_add(acr__document *d, const char *text, size_t bytes, a
             continue;
         TRY(check_held(d, false));
         size_t cut = acr__tokenizer_cut(d->t, d->held.bytes, d->whole, d->searched);
-        d->searched = d->whole - 2;
+        d->searched = d->whole;
         if (cut)
             TRY(take_held(d, cut, out));
-        FAIL_IF(d->held.count > ACR_STRETCH_BYTES, d->t->ctx, ACR_E_DATA,
-                "%s:%lld:%lld: from here on there is no place to cut the text in %d MiB; break it into lines or documents",
-                d->where, (long long)d->line, (long long)d->column, ACR_STRETCH_BYTES >> 20);
+        FAIL_IF(
+            d->held.count > ACR_STRETCH_BYTES, d->t->ctx, ACR_E_DATA,
+            "%s:%lld:%lld: from here on there is no place to cut the text in %d MiB; break it into lines or documents",
+            d->where, (long long)d->line, (long long)d->column, ACR_STRETCH_BYTES >> 20);
     }
     return ACR_OK;
 }

@@ -210,7 +210,10 @@ static bool stands_for_itself(int byte)
 }
 
 /* The k-th of the others: 0 to 0x20, 0x7f to 0xa0, 0xad. */
-static int other_byte(uint32_t k) { return k < 0x21 ? (int)k : k < 0x43 ? (int)(k - 0x21 + 0x7f) : k == 0x43 ? 0xad : -1; }
+static int other_byte(uint32_t k)
+{
+    return k < 0x21 ? (int)k : k < 0x43 ? (int)(k - 0x21 + 0x7f) : k == 0x43 ? 0xad : -1;
+}
 
 int acr__symbol_byte(uint32_t c)
 {

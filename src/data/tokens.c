@@ -82,16 +82,30 @@ static acr_status check_desc(acr_context *ctx, const acr__tokens_desc *d, int *f
 }
 
 /* -- probing and opening -------------------------------------------------- */
-static void measure(acr__tokens *s)
+/* What a tokenizer holds: a cache of words, and so much a token. */
+enum { TOKENIZER_BYTES = 4 << 20, TOKEN_BYTES = 160 };
+
+acr_status acr__tokens_tokenizer_open(acr__tokens *s, const char *path)
+{
+    int fd;
+    TRY(acr__file_open(s->ctx, path, &fd, &s->json_bytes));
+    acr__file_end(fd);
+    return acr__tokenizer_open(&s->own, s->ctx, path);
+}
+
+static void measure(acr__tokens *s, const acr__tokens_desc *d)
 {
     const acr__corpus *c = &s->corpus;
     acr__tokens_info *info = &s->info;
     info->held_bytes = sizeof *s + 2 * ACR_TABLE_HELD + 4096;
-    /* Either the buffer of a check, or the sequences being packed. A safetensors
-     * header is parsed into a tree of about sixteen times its length. */
+    if (s->own || d->learn > 0)
+        info->held_bytes += TOKENIZER_BYTES + TOKEN_BYTES * (size_t)(s->own ? acr__tokenizer_size(s->own) : d->learn);
+    /* Either the buffer of a check, or the sequences being packed. JSON is parsed
+     * into a tree of about sixteen times its length. */
     size_t packing = ACR_PACK_OPEN * (ACR_PACK_PIECES + 1) * sizeof(acr__piece);
-    size_t header = (size_t)acr__max(c->ids.header_bytes, c->labels.header_bytes);
-    info->open_bytes = info->held_bytes + packing + 2 * ACR_IO_BYTES + 16 * header;
+    size_t json = (size_t)acr__max(s->json_bytes, acr__max(c->ids.header_bytes, c->labels.header_bytes));
+    info->open_bytes =
+        info->held_bytes + (size_t)acr__max((int64_t)packing, s->text_bytes) + 2 * ACR_IO_BYTES + 16 * json;
 }
 
 static acr_status make_sequences(acr__tokens *s, const acr__tokens_desc *d, bool whole)
@@ -148,7 +162,7 @@ static acr_status open_set(acr__tokens *s, const acr__tokens_desc *d, bool whole
     acr__table_begin(&s->pieces, s->ctx, sizeof(acr__piece), s->cache);
     acr__table_begin(&s->firsts, s->ctx, sizeof(int64_t), s->cache);
     if (d->tokenizer) {
-        TRY(acr__tokenizer_open(&s->own, s->ctx, d->tokenizer));
+        TRY(acr__tokens_tokenizer_open(s, d->tokenizer));
         s->tokenizer = s->own;
     }
     TRY(open_corpus(s, d, format, whole));
@@ -156,7 +170,7 @@ static acr_status open_set(acr__tokens *s, const acr__tokens_desc *d, bool whole
     FAIL_IF(length > LONGEST, s->ctx, ACR_E_DATA, "%s: sequences of %lld tokens; at most %d are possible", s->place,
             (long long)length, LONGEST);
     s->info.sequence_length = length;
-    measure(s);
+    measure(s, d);
     return s->corpus.ctx ? make_sequences(s, d, whole) : ACR_OK;
 }
 

@@ -90,8 +90,8 @@ typedef struct acr__tokens_info {
     int64_t cut;             /* * whole: documents whose end was cut off */
     int64_t left_out;        /* * whole: documents with nothing to learn */
     int64_t vocabulary;      /* every id is below it */
-    size_t open_bytes;       /* memory while open runs, at most */
-    size_t held_bytes;       /* memory the opened set keeps, at most */
+    size_t open_bytes;       /* memory while open runs, at most; of tokenising, about */
+    size_t held_bytes;       /* memory the opened set keeps, at most; a given tokenizer is its owner's */
 } acr__tokens_info;
 
 typedef struct acr__tokens acr__tokens;

@@ -96,7 +96,7 @@ static acr_status find_learned(build *b)
     snprintf(more, sizeof more, "learn %lld", (long long)b->d->learn);
     TRY(cached_path(b, more, "tokenizer.json", &path));
     acr_status status = ACR_OK;
-    bool there = path && acr__file_kind(path) == 1 && acr__tokenizer_open(&b->s->own, b->ctx, path) == ACR_OK;
+    bool there = path && acr__file_kind(path) == 1 && acr__tokens_tokenizer_open(b->s, path) == ACR_OK;
     if (!there && b->whole)
         status = learn(b, path);
     acr__free(b->ctx, path);
@@ -301,6 +301,16 @@ static acr_status find_tokens(build *b, acr__token_file **file)
     return status;
 }
 
+/* What making tokens takes, about: a stretch of text with its ids, or a line, its
+ * JSON and its ids; and of a learner the words, which are far fewer than the text. */
+static int64_t memory_needed(const build *b, bool learns)
+{
+    const int64_t mib = 1 << 20, stretch = 6 * mib;
+    int64_t line = acr__min(b->files.largest, ACR_JSONL_BYTES), text = b->kjv ? 5 * mib : b->files.bytes;
+    int64_t lists = b->files.count * 256, words = learns ? 4 * mib + acr__min(2 * text, 64 * mib) : 0;
+    return lists + words + (b->jsonl ? 2 * mib + 6 * line : stretch);
+}
+
 acr_status acr__tokens_build(acr__tokens *s, const acr__tokens_desc *desc, bool whole, acr__token_file **file)
 {
     build b = {.ctx = s->ctx, .d = desc, .s = s, .whole = whole};
@@ -312,6 +322,8 @@ acr_status acr__tokens_build(acr__tokens *s, const acr__tokens_desc *desc, bool 
         status = find_tokenizer(&b);
     if (status == ACR_OK && s->tokenizer)
         status = find_tokens(&b, file);
+    if (status == ACR_OK && !whole && !*file)
+        s->text_bytes = memory_needed(&b, !s->tokenizer);
     acr__ids_free(b.ctx, &b.ids);
     acr__files_free(&b.files);
     return status;

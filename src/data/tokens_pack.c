@@ -39,9 +39,11 @@ typedef struct packer {
     int64_t pieces;
     int64_t rows; /* stream: of the one being filled */
     int open;
-    bin *bins[OPEN]; /* whole; the first `open` are in use, the oldest first */
-    bin *memory;
+    bin *bins;       /* whole; else NULL */
+    int order[OPEN]; /* their numbers; the first `open` are in use, the oldest first */
 } packer;
+
+static bin *bin_at(const packer *p, int k) { return p->bins + p->order[k]; }
 
 /* -- the part ------------------------------------------------------------- */
 static acr_status choose_part(packer *p, const acr__tokens_desc *d)
@@ -124,10 +126,11 @@ static acr_status stream_document(packer *p, int64_t begin, int64_t end)
 static int best_bin(const packer *p, int64_t n)
 {
     int best = -1;
-    for (int k = 0; k < p->open; k++)
-        if (p->length - p->bins[k]->rows >= n && p->bins[k]->count < PIECES &&
-            (best < 0 || p->bins[k]->rows > p->bins[best]->rows))
+    for (int k = 0; k < p->open; k++) {
+        const bin *b = bin_at(p, k);
+        if (p->length - b->rows >= n && b->count < PIECES && (best < 0 || b->rows > bin_at(p, best)->rows))
             best = k;
+    }
     return best;
 }
 
@@ -135,7 +138,7 @@ static int fullest_bin(const packer *p)
 {
     int fullest = 0;
     for (int k = 1; k < p->open; k++)
-        if (p->bins[k]->rows > p->bins[fullest]->rows)
+        if (bin_at(p, k)->rows > bin_at(p, fullest)->rows)
             fullest = k;
     return fullest;
 }
@@ -143,14 +146,15 @@ static int fullest_bin(const packer *p)
 /* The k-th open sequence is done; its memory goes behind the open ones. */
 static acr_status close_bin(packer *p, int k)
 {
-    bin *b = p->bins[k];
+    bin *b = bin_at(p, k);
+    int number = p->order[k];
     for (int64_t i = 0; i < b->count; i++)
         TRY(add_piece(p, &b->piece[i]));
     b->count = 0;
     b->rows = 0;
     p->open--;
-    memmove(p->bins + k, p->bins + k + 1, (size_t)(p->open - k) * sizeof *p->bins);
-    p->bins[p->open] = b;
+    memmove(p->order + k, p->order + k + 1, (size_t)(p->open - k) * sizeof *p->order);
+    p->order[p->open] = number;
     return end_sequence(p);
 }
 
@@ -172,7 +176,7 @@ static acr_status whole_document(packer *p, int64_t begin, int64_t end)
             TRY(close_bin(p, fullest_bin(p)));
         k = p->open++;
     }
-    bin *b = p->bins[k];
+    bin *b = bin_at(p, k);
     b->piece[b->count++] = piece;
     b->rows += n;
     return p->length - b->rows < LEAST ? close_bin(p, k) : ACR_OK;
@@ -186,7 +190,7 @@ static acr_status add_document(packer *p, int64_t document, int64_t begin, int64
     end = acr__min(end, p->to);
     if (begin >= end)
         return ACR_OK;
-    if (p->s->whole)
+    if (p->bins)
         return whole_document(p, begin, end);
     p->s->info.documents++;
     return stream_document(p, begin, end);
@@ -218,13 +222,13 @@ acr_status acr__tokens_pack(acr__tokens *s, const acr__tokens_desc *desc, bool k
     packer p = {.s = s, .keep = keep, .length = s->info.sequence_length};
     TRY(choose_part(&p, desc));
     if (s->whole) {
-        p.memory = acr__alloc(s->ctx, OPEN * sizeof *p.memory);
-        if (!p.memory)
+        p.bins = acr__alloc(s->ctx, OPEN * sizeof *p.bins);
+        if (!p.bins)
             return ACR_E_NO_MEMORY;
         for (int k = 0; k < OPEN; k++)
-            p.bins[k] = p.memory + k;
+            p.order[k] = k;
     }
     acr_status status = pack_all(&p);
-    acr__free(s->ctx, p.memory);
+    acr__free(s->ctx, p.bins);
     return status;
 }

@@ -61,10 +61,14 @@ struct acr__tokens {
     char *place; /* for sentences */
     const acr__tokenizer *tokenizer; /* NULL: none is known */
     acr__tokenizer *own;             /* the same, unless it was given */
+    int64_t json_bytes;              /* of the file that it comes from */
+    int64_t text_bytes;              /* of a probe: memory that tokenising takes, about; 0: it is done */
     acr__table pieces; /* acr__piece, by sequence */
     acr__table firsts; /* int64_t: the first piece of each sequence, and one past the last */
 };
 
+/* The set's own tokenizer, from a file. */
+acr_status acr__tokens_tokenizer_open(acr__tokens *s, const char *path);
 /* Of text: the tokenizer, and the token file, which is made if need be. Without
  * `whole` nothing is made, and *file is NULL where there is none yet. */
 acr_status acr__tokens_build(acr__tokens *s, const acr__tokens_desc *desc, bool whole, acr__token_file **file);

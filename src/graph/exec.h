@@ -13,7 +13,8 @@
 #endif
 
 /* A placed matrix: rows ld elements apart. Staged ones hold several
- * micro-batches; the current one begins at run->base. */
+ * micro-batches; the current one begins at run->base. So do the rows that a step of
+ * acr_decode works on, in a plan for it. */
 typedef struct acr__slot {
     char *p; /* NULL: there is none */
     int64_t ld;
@@ -40,6 +41,7 @@ typedef struct acr__exec {
     const void *table;          /* rope: real [max_rows, dim] of acr__rope_row */
     _Atomic uint64_t *tickets;  /* linear, head, attention: pieces taken, by enum acr__ticket */
     const int32_t *slots;       /* embedding: its rows' rows in a compact acc[1], or NULL */
+    acr__slot cached[2];        /* attention: keys and values of acr_decode's sequence */
     int64_t chunk;              /* head: rows of logits at a time; aux holds them */
 } acr__exec;
 
@@ -64,7 +66,9 @@ typedef struct acr__run {
     uint64_t turn;        /* counts the calls of the team: whose tickets are valid */
     bool training;        /* dropout on, gradients wanted */
     bool weighing;        /* of the loss, only row_weight is wanted */
-    bool bf16;            /* products of linear and head nodes are by rule 2 */
+    bool decoding;        /* one sample goes on behind `past` rows, whose keys and values are cached */
+    int64_t past;
+    bool bf16;            /* products of linear, head and attention nodes are by rule 2 */
     int64_t samples;      /* of this micro-batch */
     int64_t place;        /* samples of the window before it */
     double weight_scale;  /* see acr_loss_args */

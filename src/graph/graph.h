@@ -80,6 +80,7 @@ typedef struct acr__param {
     float fill, std; /* std > 0: starts at N(0, std^2) */
     bool trainable;
     int uses, first_use; /* into acr_graph.uses, in graph order */
+    int segment;         /* which of the plan's it lies in */
 } acr__param;
 
 /* Nodes from the end of the block before to `end`; `out` is all that leaves it. */
@@ -96,7 +97,7 @@ struct acr_graph {
     acr_context *ctx;
     uint64_t seed;
     bool reference;
-    bool bf16; /* products of linear and head nodes are by rule 2 */
+    bool bf16; /* products of linear, head and attention nodes are by rule 2 */
     size_t es; /* bytes of a real: 4, or 8 in the reference */
 
     acr__node *nodes;

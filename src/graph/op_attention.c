@@ -99,8 +99,13 @@ static acr_attention_args arguments(const acr__run *run, const acr__exec *e, con
     int64_t group = n->heads / n->kv_heads, base = first_row(run, e->domain, w->sample), row = base + w->first;
     int64_t q_col = w->head * group * n->dim, kv_col = w->head * n->dim;
     acr__slot q = part_of(run, e, e->in, 0), k = part_of(run, e, e->in, 1), v = part_of(run, e, e->in, 2);
+    if (run->decoding) {
+        k = e->cached[0];
+        v = e->cached[1];
+    }
     acr_attention_args a = {
-        .rows = w->last - w->first, .past = w->first, .dim = n->dim, .group = group,
+        .bf16 = run->bf16 ? run->k : NULL,
+        .rows = w->last - w->first, .past = w->first + (run->decoding ? run->past : 0), .dim = n->dim, .group = group,
         .q = at(run, e, &q, row, q_col), .ldq = q.ld,
         .k = at(run, e, &k, base, kv_col), .ld_key = k.ld,
         .v = at(run, e, &v, base, kv_col), .ld_value = v.ld,
@@ -166,8 +171,23 @@ static bool next_piece(const acr__run *run, const acr__exec *e, work *w, piece *
     return true;
 }
 
+/* The pass's keys and values behind those of the rows before it. */
+static void cache(const acr__run *run, const acr__exec *e, int index, int count)
+{
+    int64_t cols = e->node->kv_heads * e->node->dim, es = (int64_t)run->es;
+    acr__part p = acr__part_of(run->rows[e->domain], cols, index, count);
+    for (int i = 0; i < 2; i++) {
+        acr__slot from = part_of(run, e, e->in, i + 1), to = e->cached[i];
+        run->k->copy(p.rows, p.cols, acr__part_at(run, &from, e->domain, &p), from.ld,
+                     to.p + ((run->past + p.row) * to.ld + p.col) * es, to.ld, false);
+    }
+    acr__run_barrier(run, count);
+}
+
 void acr__attention_forward(const acr__run *run, const acr__exec *e, int index, int count)
 {
+    if (run->decoding)
+        cache(run, e, index, count);
     work w = share(run, e, ACR_TICKET_FORWARD, true, index, count);
     for (piece p; next_piece(run, e, &w, &p);) {
         acr_attention_args a = arguments(run, e, &p, index);

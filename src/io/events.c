@@ -4,7 +4,7 @@
  *
  * mask(crc) = rotr(crc32c, 15) + 0xa282ead8, as TensorBoard's reader expects. */
 #define _GNU_SOURCE
-#include "io/file.h"
+#include "io/append.h"
 #include "io/lines.h"
 
 #include <stdatomic.h>
@@ -21,10 +21,8 @@ enum {
 
 struct acr__events {
     acr_context *ctx;
-    char *path;
+    acr__append file;
     char name[NAME];
-    int fd;
-    int64_t end;
     uint32_t table[256];
     unsigned char record[EVENT_MAX];
 };
@@ -106,33 +104,31 @@ static uint32_t masked(const acr__events *e, const unsigned char *p, size_t n)
 }
 
 /* The event of n bytes lies at record + 12. */
-static acr_status append(acr__events *e, size_t n)
+static acr_status hold(acr__events *e, size_t n)
 {
     put_little(e->record, n, 8);
     put_little(e->record + 8, masked(e, e->record, 8), 4);
     put_little(e->record + 12 + n, masked(e, e->record + 12, n), 4);
-    acr_status status = acr__file_write(e->ctx, e->path, e->fd, e->record, n + 16);
-    if (status == ACR_OK)
-        e->end += (int64_t)n + 16;
-    else
-        acr__file_cut(e->fd, e->end);
-    return status;
+    if (!acr__append_room(&e->file, n + 16))
+        TRY(acr__append_flush(&e->file));
+    acr__append_hold(&e->file, e->record, n + 16);
+    return ACR_OK;
 }
 
 acr_status acr__events_scalars(acr__events *e, int64_t step, double wall_time, int count, const char *const *tags,
                                const float *values)
 {
     FAIL_IF(count < 0 || count > ACR_EVENT_VALUES, e->ctx, ACR_E_ARGUMENT, "%s: %d values in an event; at most %d",
-            e->path, count, ACR_EVENT_VALUES);
+            e->file.path, count, ACR_EVENT_VALUES);
     unsigned char summary[VALUE_MAX * ACR_EVENT_VALUES], *s = summary;
     for (int i = 0; i < count; i++) {
         FAIL_IF(strlen(tags[i]) > ACR_EVENT_TAG, e->ctx, ACR_E_ARGUMENT, "%s: the tag %s is longer than %d bytes",
-                e->path, tags[i], ACR_EVENT_TAG);
+                e->file.path, tags[i], ACR_EVENT_TAG);
         s = put_value(s, tags[i], values[i]);
     }
     unsigned char *p = put_head(e->record + 12, wall_time, step);
     p = put_bytes(p, 5, summary, (size_t)(s - summary)); /* Event.summary */
-    return append(e, (size_t)(p - e->record) - 12);
+    return hold(e, (size_t)(p - e->record) - 12);
 }
 
 /* ---- the file ---------------------------------------------------------------------- */
@@ -147,13 +143,14 @@ static acr_status begin_new(acr__events *e, const char *folder)
     time_t now = time(NULL);
     snprintf(e->name, sizeof e->name, "events.out.tfevents.%010lld.%s.%ld.%u", (long long)now, host, (long)getpid(),
              atomic_fetch_add(&serial, 1));
-    e->path = acr__path_join(e->ctx, folder, e->name);
-    if (!e->path)
+    e->file.path = acr__path_join(e->ctx, folder, e->name);
+    if (!e->file.path)
         return ACR_E_NO_MEMORY;
-    TRY(acr__file_create(e->ctx, e->path, true, true, &e->fd));
+    TRY(acr__file_create(e->ctx, e->file.path, true, true, &e->file.fd));
     unsigned char *p = put_head(e->record + 12, (double)now, 0);
     p = put_bytes(p, 3, version, sizeof version - 1); /* Event.file_version */
-    return append(e, (size_t)(p - e->record) - 12);
+    TRY(hold(e, (size_t)(p - e->record) - 12));
+    return acr__append_flush(&e->file);
 }
 
 /* false: there is no such file, or a shorter one. */
@@ -163,22 +160,22 @@ static acr_status go_on(acr__events *e, const char *folder, const char *name, in
     if (strlen(name) >= sizeof e->name || strchr(name, '/'))
         return ACR_OK;
     snprintf(e->name, sizeof e->name, "%s", name);
-    e->path = acr__path_join(e->ctx, folder, name);
-    if (!e->path)
+    e->file.path = acr__path_join(e->ctx, folder, name);
+    if (!e->file.path)
         return ACR_E_NO_MEMORY;
-    if (acr__file_kind(e->path) == 1) {
-        TRY(acr__file_create(e->ctx, e->path, false, true, &e->fd));
-        TRY(acr__file_size(e->ctx, e->path, e->fd, &size));
+    if (acr__file_kind(e->file.path) == 1) {
+        TRY(acr__file_create(e->ctx, e->file.path, false, true, &e->file.fd));
+        TRY(acr__file_size(e->ctx, e->file.path, e->file.fd, &size));
         if (offset > 0 && size >= offset) {
-            e->end = offset;
+            e->file.written = offset;
             *done = true;
-            return size > offset ? acr__file_truncate(e->ctx, e->path, e->fd, offset) : ACR_OK;
+            return size > offset ? acr__file_truncate(e->ctx, e->file.path, e->file.fd, offset) : ACR_OK;
         }
-        acr__file_end(e->fd);
-        e->fd = -1;
+        acr__file_end(e->file.fd);
+        e->file.fd = -1;
     }
-    acr__free(e->ctx, e->path);
-    e->path = NULL;
+    acr__free(e->ctx, e->file.path);
+    e->file.path = NULL;
     return ACR_OK;
 }
 
@@ -187,8 +184,8 @@ acr_status acr__events_open(acr__events **out, acr_context *ctx, const char *fol
     acr__events *e = acr__alloc(ctx, sizeof *e);
     if (!e)
         return ACR_E_NO_MEMORY;
-    e->ctx = ctx;
-    e->fd = -1;
+    e->ctx = e->file.ctx = ctx;
+    e->file.fd = -1;
     crc_table(e->table);
     bool done = false;
     acr_status status = name ? go_on(e, folder, name, offset, &done) : ACR_OK;
@@ -206,8 +203,7 @@ void acr__events_close(acr__events *e)
 {
     if (!e)
         return;
-    acr__file_end(e->fd);
-    acr__free(e->ctx, e->path);
+    acr__append_close(&e->file);
     acr__free(e->ctx, e);
 }
 
@@ -218,10 +214,15 @@ const char *acr__events_name(const acr__events *e)
 
 int64_t acr__events_where(const acr__events *e)
 {
-    return e->end;
+    return acr__append_end(&e->file);
 }
 
 acr_status acr__events_sync(acr__events *e)
 {
-    return acr__file_sync(e->ctx, e->path, e->fd);
+    return acr__append_sync(&e->file);
+}
+
+acr_status acr__events_flush(acr__events *e)
+{
+    return acr__append_flush(&e->file);
 }

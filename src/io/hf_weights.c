@@ -48,7 +48,7 @@ static acr_status open_one(job *j, const char *name)
 
 static acr_status room_for(job *j, int files)
 {
-    j->files = acr__alloc(j->ctx, (size_t)files * sizeof *j->files);
+    j->files = acr__alloc(j->ctx, (size_t)files * sizeof(acr_st *));
     return j->files ? ACR_OK : ACR_E_NO_MEMORY;
 }
 

@@ -2,9 +2,10 @@
  * TensorBoard events.
  *
  * Invariant: a file ends at a whole record after every call, also a failed one
- * (it is cut back). Each record is one write(2): a killed process loses none
- * that it reported. A resumed run gives back the offsets that its checkpoint
- * holds and goes on from there, so that no record is doubled or missing.
+ * (it is cut back). Records are held until there are many or flush is called,
+ * because a write(2) costs what an update of a small network does; close does not
+ * flush. A resumed run gives back the offsets that its checkpoint holds and goes
+ * on from there, so that no record is doubled or missing.
  *
  * Nothing here allocates after open. */
 #ifndef ACR_IO_LINES_H
@@ -50,8 +51,9 @@ acr_status acr__metrics_open(acr__metrics **out, acr_context *ctx, const char *f
                              const char *const *columns, const acr__metrics_offsets *at);
 void acr__metrics_close(acr__metrics *m); /* takes NULL */
 acr_status acr__metrics_line(acr__metrics *m, int64_t step, double timestamp, int count, const acr__field *fields);
+acr_status acr__metrics_flush(acr__metrics *m); /* what is held, to both files or to neither */
 void acr__metrics_where(const acr__metrics *m, acr__metrics_offsets *out);
-acr_status acr__metrics_sync(acr__metrics *m); /* to the disk: before a checkpoint that holds the offsets */
+acr_status acr__metrics_sync(acr__metrics *m); /* flush, and to the disk: before a checkpoint that holds the offsets */
 
 /* TensorBoard: events.out.tfevents.<10-digit time>.<host>.<pid>.<n> in `folder`. */
 typedef struct acr__events acr__events;
@@ -63,6 +65,7 @@ void acr__events_close(acr__events *e); /* takes NULL */
 enum { ACR_EVENT_VALUES = 64, ACR_EVENT_TAG = 64 };
 acr_status acr__events_scalars(acr__events *e, int64_t step, double wall_time, int count, const char *const *tags,
                                const float *values);
+acr_status acr__events_flush(acr__events *e);
 const char *acr__events_name(const acr__events *e);
 int64_t acr__events_where(const acr__events *e);
 acr_status acr__events_sync(acr__events *e);

@@ -1,8 +1,9 @@
 /* metrics.c: metrics.jsonl and metrics.csv. See lines.h.
  *
- * A line is made in a buffer that exists since open and goes out in one write.
- * What does not fit the buffer is refused, never split. */
-#include "io/file.h"
+ * A line is made in a buffer that exists since open. What does not fit the buffer
+ * is refused, never split. Lines are written several at a time, to both files or
+ * to neither. */
+#include "io/append.h"
 #include "io/lines.h"
 
 #include <math.h>
@@ -11,19 +12,13 @@
 
 enum { LINE = 8192, FIRST_COLUMNS = 2 };
 
-/* A file of lines and where its last whole one ends. */
-typedef struct log_file {
-    char *path;
-    int fd; /* -1: not open */
-    int64_t end;
-} log_file;
-
 struct acr__metrics {
     acr_context *ctx;
-    log_file jsonl, csv;
+    acr__append jsonl, csv;
     char **columns;
     int count;
-    char text[ACR_FIELDS][ACR_NUMBER_TEXT]; /* of the numbers of one record: made once for both files */
+    char text[ACR_FIELDS][ACR_NUMBER_TEXT]; /* of the numbers of the last record: made once for both files, */
+    acr__field made[ACR_FIELDS];            /* and again only for a number that has changed */
     char line[LINE];
     int used;
     bool overflow;
@@ -91,8 +86,13 @@ static void put_csv_string(acr__metrics *m, const char *text)
     put(m, "\"", 1);
 }
 
-static void make_number(char *out, const acr__field *f)
+static void make_number(acr__metrics *m, int i, const acr__field *f)
 {
+    char *out = m->text[i];
+    acr__field *made = &m->made[i];
+    if (made->name && made->kind == f->kind && made->i == f->i && !memcmp(&made->d, &f->d, sizeof f->d))
+        return;
+    *made = *f;
     *out = '\0';
     if (f->kind == ACR_FIELD_I64)
         snprintf(out, ACR_NUMBER_TEXT, "%lld", (long long)f->i);
@@ -137,13 +137,16 @@ static void make_csv(acr__metrics *m, int64_t step, double timestamp, int count,
     put_i64(m, step);
     put(m, ",", 1);
     put_time(m, timestamp);
-    for (int c = 0; c < m->count; c++) {
+    for (int c = 0, next = 0; c < m->count; c++) { /* fields mostly come in the order of the columns */
         put(m, ",", 1);
-        for (int i = 0; i < count; i++)
-            if (!strcmp(fields[i].name, m->columns[c])) {
-                put_value(m, &fields[i], m->text[i], false);
-                break;
-            }
+        for (int k = 0; k < count; k++) {
+            int i = (next + k) % count;
+            if (strcmp(fields[i].name, m->columns[c]) != 0)
+                continue;
+            put_value(m, &fields[i], m->text[i], false);
+            next = i + 1;
+            break;
+        }
     }
     put(m, "\n", 1);
 }
@@ -160,24 +163,33 @@ static void make_csv_head(acr__metrics *m)
 
 /* ---- the files ------------------------------------------------------------------- */
 
-/* Appends the line that was made. After a failure the file is cut back. */
-static acr_status flush(acr__metrics *m, log_file *f)
+acr_status acr__metrics_flush(acr__metrics *m)
+{
+    int64_t before = m->jsonl.written;
+    acr_status status = acr__append_flush(&m->jsonl);
+    if (status == ACR_OK)
+        status = acr__append_flush(&m->csv);
+    if (status != ACR_OK) {
+        acr__append_cut(&m->jsonl, before);
+        acr__append_cut(&m->csv, m->csv.written);
+    }
+    return status;
+}
+
+/* Takes the line that was made. There is room for it. */
+static acr_status hold(acr__metrics *m, acr__append *f)
 {
     int n = m->used;
     bool overflow = m->overflow;
     m->used = 0;
     m->overflow = false;
     FAIL_IF(overflow, m->ctx, ACR_E_ARGUMENT, "%s: a line is longer than %d bytes", f->path, LINE);
-    acr_status status = acr__file_write(m->ctx, f->path, f->fd, m->line, (size_t)n);
-    if (status == ACR_OK)
-        f->end += n;
-    else
-        acr__file_cut(f->fd, f->end);
-    return status;
+    acr__append_hold(f, m->line, (size_t)n);
+    return ACR_OK;
 }
 
 /* Moves *end back to just after the last line break at or before it. */
-static acr_status last_line(acr__metrics *m, const log_file *f, int64_t *end)
+static acr_status last_line(acr__metrics *m, const acr__append *f, int64_t *end)
 {
     while (*end > 0) {
         int64_t n = acr__min(*end, LINE);
@@ -192,7 +204,7 @@ static acr_status last_line(acr__metrics *m, const log_file *f, int64_t *end)
     return ACR_OK;
 }
 
-static acr_status open_log(acr__metrics *m, log_file *f, const char *folder, const char *name, int64_t at)
+static acr_status open_log(acr__metrics *m, acr__append *f, const char *folder, const char *name, int64_t at)
 {
     f->path = acr__path_join(m->ctx, folder, name);
     if (!f->path)
@@ -202,20 +214,22 @@ static acr_status open_log(acr__metrics *m, log_file *f, const char *folder, con
         return ACR_OK;
     int64_t size;
     TRY(acr__file_size(m->ctx, f->path, f->fd, &size));
-    f->end = acr__min(size, at);
-    TRY(last_line(m, f, &f->end));
-    return f->end < size ? acr__file_truncate(m->ctx, f->path, f->fd, f->end) : ACR_OK;
+    f->written = acr__min(size, at);
+    TRY(last_line(m, f, &f->written));
+    return f->written < size ? acr__file_truncate(m->ctx, f->path, f->fd, f->written) : ACR_OK;
 }
 
 static acr_status check_csv_head(acr__metrics *m)
 {
     make_csv_head(m);
     FAIL_IF(m->overflow, m->ctx, ACR_E_ARGUMENT, "%s: the columns' names take more than %d bytes", m->csv.path, LINE);
-    if (m->csv.end == 0)
-        return flush(m, &m->csv);
+    if (m->csv.written == 0) {
+        TRY(hold(m, &m->csv));
+        return acr__append_flush(&m->csv);
+    }
     char part[512];
     int n = m->used;
-    bool same = n <= m->csv.end;
+    bool same = n <= m->csv.written;
     m->used = 0;
     for (int at = 0; same && at < n; at += (int)sizeof part) {
         size_t bytes = (size_t)acr__min(n - at, (int64_t)sizeof part);
@@ -234,6 +248,7 @@ acr_status acr__metrics_open(acr__metrics **out, acr_context *ctx, const char *f
     if (!m)
         return ACR_E_NO_MEMORY;
     m->ctx = ctx;
+    m->jsonl.ctx = m->csv.ctx = ctx;
     m->jsonl.fd = m->csv.fd = -1;
     m->columns = acr__alloc(ctx, sizeof *m->columns * ((size_t)count + 1));
     acr_status status = m->columns ? ACR_OK : ACR_E_NO_MEMORY;
@@ -260,42 +275,41 @@ void acr__metrics_close(acr__metrics *m)
 {
     if (!m)
         return;
-    acr__file_end(m->jsonl.fd);
-    acr__file_end(m->csv.fd);
+    acr__append_close(&m->jsonl);
+    acr__append_close(&m->csv);
     for (int i = 0; m->columns && i < m->count; i++)
         acr__free(m->ctx, m->columns[i]);
     acr__free(m->ctx, m->columns);
-    acr__free(m->ctx, m->jsonl.path);
-    acr__free(m->ctx, m->csv.path);
     acr__free(m->ctx, m);
 }
 
 acr_status acr__metrics_line(acr__metrics *m, int64_t step, double timestamp, int count, const acr__field *fields)
 {
-    int64_t before = m->jsonl.end;
     FAIL_IF(count < 0 || count > ACR_FIELDS, m->ctx, ACR_E_ARGUMENT, "%s: a record of %d fields; at most %d",
             m->jsonl.path, count, ACR_FIELDS);
+    if (!acr__append_room(&m->jsonl, LINE) || !acr__append_room(&m->csv, LINE))
+        TRY(acr__metrics_flush(m));
+    int64_t before = acr__append_end(&m->jsonl);
     for (int i = 0; i < count; i++)
-        make_number(m->text[i], &fields[i]);
+        make_number(m, i, &fields[i]);
     make_json(m, step, timestamp, count, fields);
-    TRY(flush(m, &m->jsonl));
+    TRY(hold(m, &m->jsonl));
     make_csv(m, step, timestamp, count, fields);
-    acr_status status = flush(m, &m->csv);
-    if (status != ACR_OK) { /* in both or in neither */
-        acr__file_cut(m->jsonl.fd, before);
-        m->jsonl.end = before;
-    }
+    acr_status status = hold(m, &m->csv);
+    if (status != ACR_OK)
+        acr__append_cut(&m->jsonl, before);
     return status;
 }
 
 void acr__metrics_where(const acr__metrics *m, acr__metrics_offsets *out)
 {
-    out->jsonl = m->jsonl.end;
-    out->csv = m->csv.end;
+    out->jsonl = acr__append_end(&m->jsonl);
+    out->csv = acr__append_end(&m->csv);
 }
 
 acr_status acr__metrics_sync(acr__metrics *m)
 {
-    TRY(acr__file_sync(m->ctx, m->jsonl.path, m->jsonl.fd));
-    return acr__file_sync(m->ctx, m->csv.path, m->csv.fd);
+    TRY(acr__metrics_flush(m));
+    TRY(acr__append_sync(&m->jsonl));
+    return acr__append_sync(&m->csv);
 }

@@ -97,7 +97,9 @@ typedef struct acr_loss_args {
 } acr_loss_args;
 
 /* -- rule 9: attention of one key head: see attention() --------------------- */
+struct acr_kernels;
 typedef struct acr_attention_args {
+    const struct acr_kernels *bf16; /* NULL: products by rule 1; else by rule 2: the caller's own table */
     int64_t rows;        /* queries: the places [past, past + rows) of one sample */
     int64_t past;        /* keys before them: k and v have past + rows rows, the sample's first one first */
     int64_t dim;         /* elements of a head */
@@ -225,6 +227,10 @@ typedef struct acr_kernels {
      *     l    = rule 3's sum of e, key j in chain j mod 16;  P[j] = e[j] / l
      *     out  = chain over j, from +0, of dropout(P[j]) * v[j]
      * No other key is touched for this query: absent, not multiplied by 0.
+     * bf16: a chain over features is rule 2's product of the two rows. A chain over
+     * keys is rule 2's with key j at place j mod 32 of block j/32; a key that is not
+     * seen, or not there, is +0 in both operands, and a block of such keys alone is
+     * not executed. The operand of v is dropout(P) rounded, in forward and back.
      * back, from the stats that forward left:
      *     dP[j] = dropout(chain over the features, from +0, of dout*v[j])
      *     D     = rule 3's sum, by fma, of P[j]*dP[j], key j in chain j mod 16
@@ -232,11 +238,14 @@ typedef struct acr_kernels {
      *     dq (+)= chain over j, from +0, of dS[j] * k[j]
      *     dk[j] (+)= chain from +0 over the group's heads, in each over the queries
      *                that see j, ascending, of dS * q;  dv[j]: of dropout(P) * dout
+     * bf16: over blocks of queries as above: the query at place p is place p mod 32
+     * of block p/32 of its head, +0 in both operands where it does not see j. P, D
+     * and dS are not rounded before they are operands.
      * back takes all of a sample's queries (past is 0) and writes every row of dk
      * and dv. Which queries go together into one forward shows in no bit. */
     void (*attention)(const acr_attention_args *a);
     void (*attention_back)(const acr_attention_args *a);
-    size_t (*attention_scratch)(int64_t keys, int64_t dim, bool back);
+    size_t (*attention_scratch)(const struct acr_kernels *bf16, int64_t keys, int64_t dim, bool back);
 
     /* -- rule 4: column sums, rows in order ---- acc[j] += dy[r][j] */
     void (*column_sum)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, void *acc);

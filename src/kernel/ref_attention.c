@@ -1,8 +1,12 @@
 /* ref_attention.c: attention, rotary positions and the gated silu, as kernel.h
- * defines them: one query at a time, its keys one after another.
+ * defines them: one query at a time, its keys one after another or, by rule 2, in
+ * blocks of 32 places.
  *
  * Invariant: a key outside p - position .. p is never read for the query at place
  * p, so neither a NaN nor a zero of its own can reach it. */
+#include "base/base.h"
+#include "base/bf16.h"
+#include "kernel/mma32.h"
 #include "kernel/ref_rows.h"
 
 void ACR_REF(silu_mul)(int64_t rows, int64_t cols, const void *vgate, int64_t ldg, const void *vup, int64_t ldu,
@@ -53,13 +57,71 @@ void ACR_REF(rope)(bool back, int64_t rows, int64_t heads, int64_t dim, const vo
     }
 }
 
-/* Scratch: weights and their gradients of one query, dq of one query, and dk and
- * dv of one key head. */
-size_t ACR_REF(attention_scratch)(int64_t keys, int64_t dim, bool back)
+/* Scratch: weights and their gradients of a block of queries, dq of one query, and
+ * dk and dv of one key head. */
+size_t ACR_REF(attention_scratch)(const acr_kernels *bf16, int64_t keys, int64_t dim, bool back)
 {
-    return (size_t)(back ? 2 * keys + dim + 2 * keys * dim : keys) * sizeof(real);
+    (void)bf16; /* operands are rounded where they are read */
+    return (size_t)(back ? 2 * ACR_BLOCK * keys + dim + 2 * keys * dim : keys) * sizeof(real);
 }
 
+/* -- rule 2 -------------------------------------------------------------------- */
+#ifdef ACR_REAL64
+
+/* The reference's products are rule 1's whatever is asked for: nothing is rounded. */
+static inline bool in_blocks(const acr_attention_args *a) { return (void)a, false; }
+static inline real operand(real x) { return x; }
+static inline real step(real x, real y, real c) { return r_fma(x, y, c); }
+static inline real plus(real x, real y) { return x + y; }
+
+#else
+
+static inline bool in_blocks(const acr_attention_args *a) { return a->bf16 != NULL; }
+static inline real operand(real x) { return acr__bf16_to_float(acr__bf16_operand(x)); }
+static FLATTEN real step(real x, real y, real c) { return acr__mma32_fma(x, y, c); }
+static FLATTEN real plus(real x, real y) { return acr__mma32_add(x, y); }
+
+#endif
+
+/* c, and one block of operands onto it. */
+static FLATTEN real block(const real *x, const real *y, real c)
+{
+    real e = 0, o = 0;
+    for (int i = 0; i < ACR_BLOCK; i += 2) {
+        e = step(x[i], y[i], e);
+        o = step(x[i + 1], y[i + 1], o);
+    }
+    return plus(c, plus(e, o));
+}
+
+/* Operand i of a block is x[i*ld] where bit i of `seen` is set, and +0 elsewhere. */
+static FLATTEN void operands(uint32_t seen, const real *x, int64_t ld, real *out)
+{
+    for (int64_t i = 0; i < ACR_BLOCK; i++)
+        out[i] = seen >> i & 1 ? operand(x[i * ld]) : 0;
+}
+
+/* out[c] = block of x and column c of y onto out[c]. */
+static FLATTEN void columns(uint32_t seen, const real *x, int64_t ldx, const real *y, int64_t ldy, int64_t cols, real *out)
+{
+    real left[ACR_BLOCK], right[ACR_BLOCK];
+    operands(seen, x, ldx, left);
+    for (int64_t c = 0; c < cols; c++) {
+        operands(seen, y + c, ldy, right);
+        out[c] = block(left, right, out[c]);
+    }
+}
+
+/* Bits for the places of [first, last] in the block that begins at `at`. */
+static inline uint32_t places(int64_t first, int64_t last, int64_t at)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < ACR_BLOCK; i++)
+        bits |= (uint32_t)(at + i >= first && at + i <= last) << i;
+    return bits;
+}
+
+/* -- both rules ---------------------------------------------------------------- */
 /* One query of one head of the group. */
 typedef struct query {
     int64_t row, head, first, last; /* sees keys first .. last; last is its own place */
@@ -72,18 +134,61 @@ static FLATTEN query query_of(const acr_attention_args *a, int64_t row, int64_t 
     return (query){row, head, place - a->position[row], place, (const real *)a->q + row * a->ldq + head * a->dim};
 }
 
-static FLATTEN real dot(int64_t n, const real *x, const real *y)
+/* The chain over the features. */
+static FLATTEN real dot(const acr_attention_args *a, const real *x, const real *y)
 {
-    real acc = 0;
-    for (int64_t c = 0; c < n; c++)
+    real acc = 0, left[ACR_BLOCK], right[ACR_BLOCK];
+    for (int64_t c = 0; c < a->dim && !in_blocks(a); c++)
         acc = r_fma(x[c], y[c], acc);
+    for (int64_t c = 0; c < a->dim && in_blocks(a); c += ACR_BLOCK) {
+        uint32_t there = places(0, a->dim - 1, c);
+        operands(there, x + c, 1, left);
+        operands(there, y + c, 1, right);
+        acc = block(left, right, acc);
+    }
     return acc;
+}
+
+/* out = the chain over the keys that o sees of x[key] * y[key]. */
+static FLATTEN void weighted(const acr_attention_args *a, const query *o, const real *x, const real *y, int64_t ldy,
+                             real *out)
+{
+    for (int64_t c = 0; c < a->dim; c++)
+        out[c] = 0;
+    for (int64_t j = o->first; j <= o->last && !in_blocks(a); j++)
+        for (int64_t c = 0; c < a->dim; c++)
+            out[c] = r_fma(x[j], y[j * ldy + c], out[c]);
+    for (int64_t j = o->first / ACR_BLOCK * ACR_BLOCK; j <= o->last && in_blocks(a); j += ACR_BLOCK)
+        columns(places(o->first, o->last, j), x + j, 1, y + j * ldy, ldy, a->dim, out);
+}
+
+/* acc[key] = the chain from acc[key] over the queries [row, row + rows) of a block that
+ * see the key of x[query][key] * y[query]. x has rows of all keys. */
+static FLATTEN void collect(const acr_attention_args *a, int64_t row, int64_t rows, const real *x, const real *y,
+                            int64_t ldy, real *acc)
+{
+    int64_t keys = a->past + a->rows;
+    for (int64_t r = 0; r < rows && !in_blocks(a); r++) {
+        query o = query_of(a, row + r, 0);
+        for (int64_t j = o.first; j <= o.last; j++)
+            for (int64_t c = 0; c < a->dim; c++)
+                acc[j * a->dim + c] = r_fma(x[r * keys + j], y[r * ldy + c], acc[j * a->dim + c]);
+    }
+    for (int64_t j = 0; j < keys && in_blocks(a); j++) {
+        uint32_t seen = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            query o = query_of(a, row + r, 0);
+            seen |= (uint32_t)(j >= o.first && j <= o.last) << r;
+        }
+        if (seen)
+            columns(seen, x + j, keys, y, ldy, a->dim, acc + j * a->dim);
+    }
 }
 
 static FLATTEN void scores(const acr_attention_args *a, const query *o, real *s)
 {
     for (int64_t j = o->first; j <= o->last; j++)
-        s[j] = dot(a->dim, o->q, (const real *)a->k + j * a->ld_key) * (real)a->scale;
+        s[j] = dot(a, o->q, (const real *)a->k + j * a->ld_key) * (real)a->scale;
 }
 
 static FLATTEN real largest(const query *o, const real *s)
@@ -121,11 +226,7 @@ static FLATTEN void attend(const acr_attention_args *a, const query *o, real *p)
     for (int64_t j = o->first; j <= o->last; j++)
         p[j] = p[j] / total;
     drop(a, o, p);
-    for (int64_t c = 0; c < a->dim; c++)
-        out[c] = 0;
-    for (int64_t j = o->first; j <= o->last; j++)
-        for (int64_t c = 0; c < a->dim; c++)
-            out[c] = r_fma(p[j], ((const real *)a->v)[j * a->ld_value + c], out[c]);
+    weighted(a, o, p, a->v, a->ld_value, out);
     if (a->stats) {
         real *stats = (real *)a->stats + o->row * a->ld_stats + 2 * o->head;
         stats[0] = max;
@@ -150,7 +251,7 @@ static FLATTEN void back_scores(const acr_attention_args *a, const query *o, con
     scores(a, o, p);
     for (int64_t j = o->first; j <= o->last; j++) {
         p[j] = r_exp(p[j] - stats[0]) / stats[1];
-        ds[j] = dot(a->dim, dout, (const real *)a->v + j * a->ld_value);
+        ds[j] = dot(a, dout, (const real *)a->v + j * a->ld_value);
     }
     drop(a, o, ds);
     for (int64_t j = o->first; j <= o->last; j++)
@@ -168,28 +269,34 @@ static FLATTEN void put(int64_t rows, int64_t cols, const real *src, real *dst, 
             dst[r * ld + c] = add ? dst[r * ld + c] + src[r * cols + c] : src[r * cols + c];
 }
 
+/* Queries [row, row + rows) of a head of the group: those of a block. */
+static FLATTEN void back_block(const acr_attention_args *a, int64_t head, int64_t row, int64_t rows, real *dk, real *dv)
+{
+    int64_t keys = a->past + a->rows, dim = a->dim;
+    real *p = a->scratch, *ds = p + ACR_BLOCK * keys, *dq = ds + ACR_BLOCK * keys;
+    const real *q = (const real *)a->q + row * a->ldq + head * dim;
+    const real *dout = (const real *)a->dout + row * a->ld_dout + head * dim;
+    for (int64_t r = 0; r < rows; r++) {
+        query o = query_of(a, row + r, head);
+        back_scores(a, &o, dout + r * a->ld_dout, p + r * keys, ds + r * keys);
+        if (!a->dq)
+            continue;
+        weighted(a, &o, ds + r * keys, a->k, a->ld_key, dq);
+        put(1, dim, dq, (real *)a->dq + o.row * a->ld_dq + head * dim, 0, a->add_q);
+    }
+    collect(a, row, rows, ds, q, a->ldq, dk);
+    collect(a, row, rows, p, dout, a->ld_dout, dv);
+}
+
 static FLATTEN void backward(const acr_attention_args *a)
 {
     int64_t keys = a->past + a->rows, dim = a->dim;
-    real *p = a->scratch, *ds = p + keys, *dq = ds + keys, *dk = dq + dim, *dv = dk + keys * dim;
+    real *dk = (real *)a->scratch + 2 * ACR_BLOCK * keys + dim, *dv = dk + keys * dim;
     for (int64_t i = 0; i < 2 * keys * dim; i++)
         dk[i] = 0;
     for (int64_t h = 0; h < a->group; h++)
-        for (int64_t r = 0; r < a->rows; r++) {
-            query o = query_of(a, r, h);
-            const real *dout = (const real *)a->dout + r * a->ld_dout + h * dim, *k = a->k;
-            back_scores(a, &o, dout, p, ds);
-            for (int64_t c = 0; c < dim; c++)
-                dq[c] = 0;
-            for (int64_t j = o.first; j <= o.last; j++)
-                for (int64_t c = 0; c < dim; c++) {
-                    dq[c] = r_fma(ds[j], k[j * a->ld_key + c], dq[c]);
-                    dk[j * dim + c] = r_fma(ds[j], o.q[c], dk[j * dim + c]);
-                    dv[j * dim + c] = r_fma(p[j], dout[c], dv[j * dim + c]);
-                }
-            if (a->dq)
-                put(1, dim, dq, (real *)a->dq + r * a->ld_dq + h * dim, 0, a->add_q);
-        }
+        for (int64_t r = 0; r < a->rows; r += ACR_BLOCK)
+            back_block(a, h, r, acr__min(a->rows - r, ACR_BLOCK), dk, dv);
     if (a->dk)
         put(keys, dim, dk, a->dk, a->ld_dk, a->add_k);
     if (a->dv)

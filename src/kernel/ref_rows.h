@@ -26,6 +26,6 @@ void ACR_REF(rope)(bool back, int64_t rows, int64_t heads, int64_t dim, const vo
                    const int32_t *position, const void *table, void *y, int64_t ldy, bool add);
 void ACR_REF(attention)(const acr_attention_args *a);
 void ACR_REF(attention_back)(const acr_attention_args *a);
-size_t ACR_REF(attention_scratch)(int64_t keys, int64_t dim, bool back);
+size_t ACR_REF(attention_scratch)(const acr_kernels *bf16, int64_t keys, int64_t dim, bool back);
 
 #endif

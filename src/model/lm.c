@@ -53,6 +53,13 @@ acr_node acr__lm_gate(acr_graph *g, int activation, acr_node gate, acr_node up)
     return acr_mul(g, gate, up);
 }
 
+const char *acr__lm_head_name(const acr__lm *lm)
+{
+    if (!lm->tied)
+        return "lm_head.weight";
+    return lm->family == ACR__LM_GPT2 ? "transformer.wte.weight" : "model.embed_tokens.weight";
+}
+
 /* ---- defaults -------------------------------------------------------------------- */
 
 static void gpt2_defaults(acr__lm *lm)

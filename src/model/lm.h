@@ -61,6 +61,9 @@ typedef struct acr__lm_io {
  * or a window of attention are refused here; what else is wrong sticks in g. */
 acr_status acr__lm_build(acr_graph *g, const acr__lm *lm, acr__lm_io *io);
 
+/* The parameter that acr__lm_build gives as head. */
+const char *acr__lm_head_name(const acr__lm *lm);
+
 /* Globs over the parameters that weight decay is usually kept from: biases and
  * norms, all that have one dimension. */
 enum { ACR__LM_UNDECAYED = 3 };

@@ -50,7 +50,9 @@ void acr__sampler_destroy(acr__sampler *s)
 /* Whether token a comes before token b. */
 static bool before(const float *logits, int32_t a, int32_t b)
 {
-    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+    if (logits[a] != logits[b])
+        return logits[a] > logits[b];
+    return a < b;
 }
 
 static void sink(acr__sampler *s, const float *logits, int64_t at)

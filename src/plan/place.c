@@ -8,7 +8,7 @@
 #include "plan/plan.h"
 #include <stdlib.h>
 
-enum { ACR_ALIGN = 64, ORDERS = 3 };
+enum { ORDERS = 3 };
 
 /* A buffer that shares memory by lifetime, as an order sorts it. */
 typedef struct placed {
@@ -118,7 +118,8 @@ acr_status acr__place_buffers(acr_plan *p)
     for (int i = 0; i < p->buffer_count && status == ACR_OK; i++) {
         acr__buffer *b = &p->buffers[i];
         if (b->bytes > SIZE_MAX / 4 || end > SIZE_MAX / 4)
-            status = acr__fail(p->ctx, ACR_E_LIMIT, "the plan is larger than this machine can address (at '%s')", b->name);
+            status = acr__fail(p->ctx, ACR_E_LIMIT, "the plan is larger than this machine can address (at '%s')",
+                               b->name);
         b->bytes = (b->bytes + ACR_ALIGN - 1) / ACR_ALIGN * ACR_ALIGN;
         if (!always(b) && !b->host) {
             list[transient++] = (placed){.buffer = b, .index = i};

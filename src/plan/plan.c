@@ -32,6 +32,11 @@ int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples)
     return samples * p->g->domains[d].max_rows;
 }
 
+int64_t acr__plan_places(const acr_plan *p, acr_domain d)
+{
+    return acr__max(p->g->domains[d].max_rows, p->opts.cache_rows);
+}
+
 ACR_PRINTF(7, 8)
 static acr_status add(acr_plan *p, int *out, acr_kind kind, int64_t rows, int64_t cols, size_t element,
                       const char *format, ...)
@@ -156,8 +161,8 @@ static acr_status add_head(acr_plan *p, acr_node i)
     int *out = &p->places[i].aux;
     int64_t ld = acr__round_up(acr__classes(g, n), 16);
     ld += ld % 1024 == 0 ? 16 : 0; /* rows would fall on the same sets of a cache */
-    TRY(add(p, out, p->head_staged ? ACR_KIND_STAGING : ACR_KIND_SCRATCH, p->chunk, ld, g->es, "%s %d.logits", label(n),
-            (int)i));
+    TRY(add(p, out, p->head_staged ? ACR_KIND_STAGING : ACR_KIND_SCRATCH, p->chunk, ld, g->es, "%s %d.logits",
+            label(n), (int)i));
     acr__buffer *b = &p->buffers[*out];
     b->staged = p->head_staged;
     b->domain = n->domain;
@@ -201,7 +206,8 @@ static acr_status add_compact(acr_plan *p, acr_node i)
     acr__place *place = &p->places[i];
     const char *name = label(table);
     int64_t rows = acr__plan_rows(p, n->domain, p->opts.micro_batch);
-    TRY(add(p, &place->acc[1], ACR_KIND_GRADIENT, acr__plan_compact(p, n, 1), n->cols, g->es, "%s.grad by token", name));
+    TRY(add(p, &place->acc[1], ACR_KIND_GRADIENT, acr__plan_compact(p, n, 1), n->cols, g->es, "%s.grad by token",
+            name));
     TRY(add(p, &place->slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots", name));
     TRY(add(p, &place->host_slots, ACR_KIND_GRADIENT, rows, 1, sizeof(int32_t), "%s.grad slots, host", name));
     p->buffers[place->host_slots].host = true;
@@ -229,7 +235,7 @@ static acr_status add_table(acr_plan *p, acr_node i)
             p->places[i].table = p->places[j].table;
             return ACR_OK;
         }
-    return add(p, &p->places[i].table, ACR_KIND_PARAMETER, p->g->domains[n->domain].max_rows, n->rope.dim, p->g->es,
+    return add(p, &p->places[i].table, ACR_KIND_PARAMETER, acr__plan_places(p, n->domain), n->rope.dim, p->g->es,
                "rope %d.table", (int)i);
 }
 
@@ -250,8 +256,12 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
                 sizeof(float), "%s.raw", label(n)));
         p->buffers[place->raw].host = true;
     }
+    for (int part = 0; part < 2 && n->op == ACR_OP_attention && n->live && p->opts.cache_rows; part++)
+        TRY(add(p, &place->cached[part], ACR_KIND_STATE, p->opts.cache_rows, n->kv_heads * n->dim, g->es, "%s %d.%s",
+                label(n), (int)i, part ? "values" : "keys"));
     if (n->class_weight && n->live)
-        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight", label(n)));
+        TRY(add(p, &place->class_weight, ACR_KIND_PARAMETER, 1, acr__classes(g, n), g->es, "%s.class_weight",
+                label(n)));
     if (n->op == ACR_OP_head_cross_entropy && n->live)
         TRY(add_head(p, i));
     if (acr__is_product(n) && n->live && p->opts.pack)
@@ -271,17 +281,57 @@ static acr_status add_node_extras(acr_plan *p, acr_node i, const acr_kernels *k)
     return ACR_OK;
 }
 
-static acr_status add_params(acr_plan *p)
+static bool is_trained(const acr_plan *p, int param)
+{
+    return p->opts.optimizer && p->g->nodes[p->g->params[param].node].needs_grad;
+}
+
+/* The values of a segment's parameters, or one of their states. Buffers that always
+ * live are placed one behind another, so those of a call lie together. */
+static acr_status add_tensors(acr_plan *p, int segment, int slot, bool trained, int *first, int64_t *offset)
 {
     acr_graph *g = p->g;
+    int64_t line = ACR_ALIGN / (int64_t)g->es;
     for (int i = 0; i < g->param_count; i++) {
-        acr__param *param = &g->params[i];
-        TRY(add(p, &p->param_places[i].value, ACR_KIND_PARAMETER, 1, param->elements, g->es, "%s", param->name));
-        bool trained = g->nodes[param->node].needs_grad && p->opts.optimizer;
-        for (int s = 0; s < p->slots && trained; s++)
-            TRY(add(p, &p->param_places[i].state[s], ACR_KIND_OPTIMIZER, 1, param->elements, g->es, "%s.state%d",
-                    param->name, s));
-        p->leaf_count += trained ? (param->elements + LEAF - 1) / LEAF : 0;
+        const acr__param *param = &g->params[i];
+        acr__param_place *place = &p->param_places[i];
+        char state[24] = "";
+        int buffer;
+        if (param->segment != segment || is_trained(p, i) != trained)
+            continue;
+        if (slot >= 0)
+            snprintf(state, sizeof state, ".state%d", slot);
+        TRY(add(p, &buffer, slot < 0 ? ACR_KIND_PARAMETER : ACR_KIND_OPTIMIZER, 1, param->elements, g->es, "%s%s",
+                param->name, state));
+        *first = *first < 0 ? buffer : *first;
+        if (slot < 0)
+            place->at = (acr__address){segment, *offset, param->elements};
+        place->has_state |= slot >= 0;
+        *offset += acr__round_up(param->elements, line);
+    }
+    return ACR_OK;
+}
+
+static acr_status add_params(acr_plan *p)
+{
+    for (int i = 0; i < p->g->param_count; i++) {
+        int64_t elements = p->g->params[i].elements;
+        p->leaf_count += is_trained(p, i) ? (elements + LEAF - 1) / LEAF : 0;
+        p->segment_count = (int)acr__max(p->segment_count, p->g->params[i].segment + 1);
+    }
+    p->segments = acr__alloc(p->ctx, ((size_t)p->segment_count + 1) * sizeof *p->segments);
+    if (!p->segments)
+        return ACR_E_NO_MEMORY;
+    for (int s = 0; s < p->segment_count; s++) {
+        acr__segment *segment = &p->segments[s];
+        *segment = (acr__segment){-1, {-1, -1}};
+        int64_t offset = 0;
+        TRY(add_tensors(p, s, -1, true, &segment->value, &offset));
+        TRY(add_tensors(p, s, -1, false, &segment->value, &offset));
+        for (int slot = 0; slot < p->slots; slot++) {
+            offset = 0;
+            TRY(add_tensors(p, s, slot, true, &segment->state[slot], &offset));
+        }
     }
     return ACR_OK;
 }
@@ -299,7 +349,7 @@ static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
         if (n->op != ACR_OP_attention || !n->live)
             continue;
         bool back = p->opts.optimizer && n->needs_grad;
-        size_t bytes = k->attention_scratch(p->g->domains[n->domain].max_rows, n->dim, back);
+        size_t bytes = k->attention_scratch(p->g->bf16 ? k : NULL, acr__plan_places(p, n->domain), n->dim, back);
         most = bytes > most ? bytes : most;
     }
     return (most + 63) / 64 * 64;
@@ -341,6 +391,11 @@ static acr_status check_opts(acr_plan *p)
     int blocks = acr_block_count(p->g);
     FAIL_IF(o->recompute < 0 || o->recompute > blocks, p->ctx, ACR_E_ARGUMENT,
             "recompute is %d blocks, from 0 to the graph's %d are allowed", o->recompute, blocks);
+    FAIL_IF(o->cache_rows < 0 || o->cache_rows > INT32_MAX, p->ctx, ACR_E_ARGUMENT,
+            "cache_rows is %lld, from 0 to 2147483647 is allowed", (long long)o->cache_rows);
+    FAIL_IF(o->cache_rows && o->optimizer, p->ctx, ACR_E_ARGUMENT,
+            "cache_rows is %lld and the optimizer %d; a plan for acr_decode only predicts, with optimizer 0",
+            (long long)o->cache_rows, (int)o->optimizer);
     FAIL_IF(o->optimizer < 0 || o->optimizer > ACR_ADAMW, p->ctx, ACR_E_ARGUMENT, "optimizer %d is unknown",
             (int)o->optimizer);
     return ACR_OK;
@@ -406,7 +461,6 @@ static acr_status build(acr_plan *p)
     if (!p->places || !p->param_places)
         return ACR_E_NO_MEMORY;
     memset(p->places, 0xff, (size_t)g->node_count * sizeof *p->places); /* -1: nothing */
-    memset(p->param_places, 0xff, (size_t)g->param_count * sizeof *p->param_places);
     TRY(add_buffers(p));
     TRY(acr__plan_list_steps(p));
     return acr__place_buffers(p);
@@ -438,6 +492,7 @@ void acr_plan_destroy(acr_plan *p)
     acr__free(p->ctx, p->buffers);
     acr__free(p->ctx, p->places);
     acr__free(p->ctx, p->param_places);
+    acr__free(p->ctx, p->segments);
     acr__free(p->ctx, p->steps);
     acr__free(p->ctx, p);
 }

@@ -18,7 +18,7 @@ typedef struct acr__buffer {
     bool dropped; /* computed again in the backward: it has a second life then */
     int32_t first, last, again_first, again_last; /* last < first: there is no such life */
 } acr__buffer;
-enum { ACR_ALWAYS = INT32_MAX };
+enum { ACR_ALWAYS = INT32_MAX, ACR_ALIGN = 64 }; /* ACR_ALIGN: of every buffer, in bytes */
 
 /* What a node has, as indices into buffers; -1: nothing. */
 typedef struct acr__place {
@@ -28,12 +28,28 @@ typedef struct acr__place {
      * has in this window, or -1; for each row of the micro-batch its id's row, as host
      * code finds it and as kernels read it */
     int entries, host_slots, slots;
+    int cached[2]; /* attention: keys and values of acr_decode's sequence */
     int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
 } acr__place;
 
+/* Parameters are addressed as (segment, offset, length), in elements. The values of
+ * a segment lie together, and so does each state, a parameter's at the offset of its
+ * value; only trained ones, which come first, have state. So a segment can be
+ * somewhere else as a whole. The graph's parameters say which is theirs: as yet one
+ * holds them all. */
+typedef struct acr__address {
+    int segment;
+    int64_t offset, length;
+} acr__address;
+
+typedef struct acr__segment {
+    int value, state[2]; /* the first buffer of each, -1: there is none */
+} acr__segment;
+
 typedef struct acr__param_place {
-    int value, state[2];
+    acr__address at;
+    bool has_state;
 } acr__param_place;
 
 enum acr__phase { ACR_FORWARD, ACR_AGAIN, ACR_BACKWARD, ACR_GRADIENT }; /* again: the forward, repeated */
@@ -59,6 +75,8 @@ struct acr_plan {
     int buffer_count, buffer_capacity;
     acr__place *places;             /* a node each */
     acr__param_place *param_places; /* a parameter each */
+    acr__segment *segments;
+    int segment_count;
     int scratch, leaves, loss_rows;
     int64_t leaf_count; /* of all trained parameters: rule 5 */
 
@@ -90,6 +108,8 @@ acr_status acr__place_buffers(acr_plan *p);
 /* Rows of a compact accumulator for input `slot` of the node; 0: it has one for each
  * entry. Rule 4b: a token that does not occur in a window has no row. */
 int64_t acr__plan_compact(const acr_plan *p, const acr__node *n, int slot);
+/* Places a sample of that domain can have: max_rows, or those of acr_decode. */
+int64_t acr__plan_places(const acr_plan *p, acr_domain d);
 /* Rows a buffer of that domain needs for `samples` samples. */
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples);
 

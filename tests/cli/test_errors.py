@@ -69,7 +69,8 @@ max_steps: 1
 
 
 def test_recipes(d):
-    assert set(ok(accrue("recipes", "ls", "--json")).json["recipes"]) == {"fashion-mnist.yaml", "seed.yaml"}
+    assert set(ok(accrue("recipes", "ls", "--json")).json["recipes"]) == {
+        "fashion-mnist.yaml", "gpt2-124m-kjv.yaml", "gpt2-small-kjv.yaml", "llama-small-kjv.yaml", "seed.yaml", "sft.yaml"}
     a = ok(accrue("recipes", "cp", "seed", "--json", cwd=d))
     assert open(os.path.join(d, a.json["path"])).read() == open(SEED).read()
     refused(accrue("recipes", "cp", "seed", cwd=d), 2, "seed.yaml", "left as it is")

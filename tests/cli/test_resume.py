@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Nothing lost: stopped, killed or extended, a run comes to the same bits and the same lines."""
-import glob, json, os, random, signal, subprocess, time
+import glob, json, os, random, re, signal, subprocess, time
 from helper import *
 
 # Slow enough to be met in the middle: many updates, a micro-batch of 1.
@@ -52,6 +52,18 @@ def test_stopped_by_signals(d):
         same(run, f"{d}/whole")
 
 
+def test_stopped_without_checkpoints(d):
+    """Lines that wait to be written are there nevertheless."""
+    recipe = write(f"{d}/r.yaml", LONG)
+    p = start(recipe, f"{d}/run", "--micro_batch_size", 1, "--save_steps", 0)
+    met = when_trained(p, f"{d}/run", 5)
+    p.send_signal(signal.SIGTERM)
+    out, err = p.communicate()
+    assert met and p.returncode == 75, f"exit {p.returncode}: {err[-300:]}"
+    told = int(re.search(r"stopped after update (\d+)", err).group(1))
+    assert [l["step"] for l in read_metrics(f"{d}/run") if "loss" in l] == list(range(1, told + 1))
+
+
 def test_second_signal_stops_at_once(d):
     recipe = write(f"{d}/r.yaml", LONG.replace("effective_batch_size: 120", "effective_batch_size: 500"))
     p = start(recipe, f"{d}/run", "--micro_batch_size", 1)
@@ -96,7 +108,7 @@ def test_killed_before_every_system_call(d):
     """The run kills itself before its n-th call to the file system, for growing n."""
     whole = ok(train(SEED, f"{d}/whole", "--save_steps", 30)).json
     killed = 0
-    for n in list(range(1, 40)) + list(range(40, 400, 23)):
+    for n in list(range(1, 40)) + list(range(40, 210, 11)):
         run = f"{d}/{n}"
         args = ("--save_steps", 30, "--resume_from_checkpoint", "auto")
         a = train(SEED, run, *args, ACCRUE_TEST_FAIL_IO=f"{n}:kill")
@@ -110,7 +122,7 @@ def test_killed_before_every_system_call(d):
 def test_failed_write_leaves_the_older_checkpoint(d):
     whole = ok(train(SEED, f"{d}/whole", "--save_steps", 30)).json
     failures = 0
-    for n in range(60, 520, 29):
+    for n in range(30, 210, 11):
         run = f"{d}/{n}"
         a = train(SEED, run, "--save_steps", 30, ACCRUE_TEST_FAIL_IO=f"{n}:full")
         if a.code != 0:
@@ -136,6 +148,39 @@ def test_extended(d):
     b = ok(train(SEED, f"{d}/whole", "--num_train_epochs", 70))
     assert a.json["weights_hash"] == b.json["weights_hash"] and "num_train_epochs" in a.err
     same(f"{d}/run", f"{d}/whole")
+    assert "gives the same weights" in open(f"{d}/run/resolved.yaml").read()
+
+
+def test_extended_under_a_schedule(d):
+    """resolved.yaml does not promise what it can't, now or after a later resume."""
+    recipe = write(f"{d}/r.yaml", MIDDLE)
+    ok(train(recipe, f"{d}/run", "--num_train_epochs", 2))
+    assert "gives the same weights" in open(f"{d}/run/resolved.yaml").read()
+    a = ok(train(recipe, f"{d}/run", "--resume_from_checkpoint", "auto", "--num_train_epochs", 4, "--max_steps", 15,
+                 "--save_steps", 12))
+    os.remove(f"{d}/run/receipt.json")  # as if it had not finished
+    os.remove(sorted(glob.glob(f"{d}/run/checkpoints/*.safetensors"))[-1])
+    b = ok(train(recipe, f"{d}/run", "--resume_from_checkpoint", "auto", "--num_train_epochs", 4, "--max_steps", 15))
+    assert a.json["weights_hash"] == b.json["weights_hash"]
+    text = open(f"{d}/run/resolved.yaml").read()
+    assert "same weights" not in text and "after update 10: max_steps 15 instead of auto\n" in text, text[:400]
+    assert "after update 10" in json.load(open(f"{d}/run/receipt.json"))["history"]
+    whole = ok(train(f"{d}/run/resolved.yaml", f"{d}/whole"))
+    assert whole.json["weights_hash"] != b.json["weights_hash"], "then it need not have been said"
+
+
+def test_older_receipt(d):
+    """Runs that finished before receipt.json had run.json, with less in it."""
+    a = ok(train(SEED, f"{d}/run")).json
+    receipt = json.load(open(f"{d}/run/receipt.json"))
+    with open(f"{d}/run/run.json", "w") as f:
+        json.dump({"config": receipt["config"], "record": receipt["record"]}, f)
+    os.remove(f"{d}/run/receipt.json")
+    b = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto"))
+    assert b.json == a and "finished" in b.err
+    ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto", "--num_train_epochs", 110))
+    assert json.load(open(f"{d}/run/receipt.json"))["record"]["updates"] == 110
+    assert ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto", "--num_train_epochs", 110)).json["updates"] == 110
 
 
 def test_from_a_named_checkpoint(d):
@@ -144,11 +189,11 @@ def test_from_a_named_checkpoint(d):
     a = ok(train(SEED, f"{d}/other", "--resume_from_checkpoint", old))
     assert a.json["weights_hash"] == whole["weights_hash"]
     assert [l["step"] for l in read_metrics(f"{d}/other")] == list(range(51, 101))
-    os.remove(f"{d}/run/run.json")  # as if it had not finished
+    os.remove(f"{d}/run/receipt.json")  # as if it had not finished
     b = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", old))
     assert b.json["weights_hash"] == whole["weights_hash"]
     assert [l["step"] for l in read_metrics(f"{d}/run")] == list(range(1, 101))
-    os.remove(f"{d}/run/run.json")
+    os.remove(f"{d}/run/receipt.json")
     ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", old, "--save_steps", 0))
     left = sorted(os.listdir(f"{d}/run/checkpoints"))
     assert left[-1] == os.path.basename(old), f"{left}: later ones end where the logs no longer do"
@@ -159,6 +204,7 @@ def test_auto_without_a_checkpoint_starts_afresh(d):
     write(f"{d}/run/metrics.jsonl", '{"step": 1, "half')
     write(f"{d}/run/resolved.yaml", "half")
     a = ok(train(SEED, f"{d}/run", "--resume_from_checkpoint", "auto"))
+    assert "no checkpoint" in a.err and "from the beginning" in a.err, a.err
     assert [l["step"] for l in read_metrics(f"{d}/run")] == list(range(1, 101))
     assert a.json["weights_hash"] == ok(train(SEED, f"{d}/whole")).json["weights_hash"]
 

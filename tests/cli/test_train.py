@@ -27,7 +27,7 @@ def test_what_a_run_leaves(d):
     recipe = write(f"{d}/r.yaml", MIDDLE)
     r = ok(train(recipe, f"{d}/run")).json
     files = os.listdir(f"{d}/run")
-    for f in ("metrics.jsonl", "metrics.csv", "resolved.yaml", "model.safetensors", "accrue.json", "run.json", "report.html"):
+    for f in ("metrics.jsonl", "metrics.csv", "resolved.yaml", "model.safetensors", "accrue.json", "receipt.json", "report.html"):
         assert f in files, f"{f} is not in {files}"
     assert sum(f.startswith("events.out.tfevents.") for f in files) == 1
     assert not any(".tmp." in f for f in files), files
@@ -45,6 +45,36 @@ def test_what_a_run_leaves(d):
     model = json.load(open(f"{d}/run/accrue.json"))
     assert model["model"]["layers"] == [32, 96, 96, 4] and model["numerics"] == 1
     assert model["weights_hash"] == r["weights_hash"]
+
+
+def test_receipt(d):
+    """What would give the weights again: the recipe, the data, the machine."""
+    text = MIDDLE.replace("format: normal, samples: 500", "format: npy, input: x.npy, target: y.npy").replace("32, 96, 96", "3, 5, 5")
+    recipe = write(f"{d}/r.yaml", text)
+
+    def npy(name, rows, cols, value):
+        head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {cols}), }}"
+        head += " " * (118 - len(head) - 1) + "\n"
+        with open(f"{d}/{name}", "wb") as f:
+            f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + head.encode() + floats(value(i) for i in range(rows * cols)))
+
+    def receipt(run):
+        r = ok(train(recipe, f"{d}/{run}")).json
+        x = json.load(open(f"{d}/{run}/receipt.json"))
+        assert x["record"] == r and x["weights_hash"] == r["weights_hash"] and x["recipe_hash"] == r["recipe_hash"]
+        assert x["numerics"] == 1 and x["machine"]["isa"] == r["isa"] and x["machine"]["processor"]
+        assert sum(x["memory"].values()) == r["planned_bytes"], x["memory"]
+        return x
+
+    npy("x.npy", 240, 3, lambda i: i % 7 / 7)
+    npy("y.npy", 240, 4, lambda i: i % 5 / 5)
+    a, b = receipt("a"), receipt("b")
+    assert [(c["set"], c["column"], c["bytes"]) for c in a["data"]] == [
+        ("train", "input", 2880), ("train", "target", 3840), ("eval", "input", 840), ("eval", "target", 1120)]
+    assert a["data"] == b["data"] and a["config"] == b["config"]
+    npy("x.npy", 240, 3, lambda i: (i + (i == 719)) % 7 / 7)
+    c = receipt("c")
+    assert [p != q for p, q in zip(a["data"], c["data"])] == [True, False, False, False], c["data"]
 
 
 def test_weights_have_pytorchs_names(d):
@@ -84,6 +114,8 @@ def test_effective_batch_beyond_the_data(d):
     a = ok(train(SEED, f"{d}/run", "--effective_batch_size", 1000, "--num_train_epochs", 3))
     assert a.json["updates"] == 3 and a.json["samples"] == 300
     assert "warning" in a.err and "whole epoch" in a.err, a.err
+    b = ok(train(SEED, f"{d}/drop", "--effective_batch_size", 1000, "--num_train_epochs", 3, "--last_window", "drop"))
+    assert b.json["weights_hash"] == a.json["weights_hash"], "the whole epoch is no partial window"
 
 
 def test_last_window_dropped(d):

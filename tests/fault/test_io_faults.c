@@ -205,6 +205,10 @@ static acr_status run_logs(void)
         status = acr__metrics_line(m, i, 1, 1, &field);
         if (status == ACR_OK)
             status = acr__events_scalars(e, i, 1, 1, columns, (float[]){0.5f});
+        if (status == ACR_OK && i != 1)
+            status = acr__metrics_flush(m);
+        if (status == ACR_OK && i != 1)
+            status = acr__events_flush(e);
     }
     if (status == ACR_OK)
         status = acr__metrics_sync(m);

@@ -50,7 +50,8 @@ static void try_text(acr_context *ctx, const acr__tokenizer *t, const char *text
 
 static void try_tokenizer(acr_context *ctx, const acr__tokenizer *t, const char *data, size_t size)
 {
-    static const char text[] = "Hello  world's 12345\n\n \xc3\xa9 e\xcc\x81\xe4\xb8\xad\xe6\x96\x87<|endoftext|> \t<x> a\0b";
+    static const char text[] =
+        "Hello  world's 12345\n\n \xc3\xa9 e\xcc\x81\xe4\xb8\xad\xe6\x96\x87<|endoftext|> \t<x> a\0b";
     int64_t n = acr__tokenizer_size(t);
     must(n > 0 && n <= 1 << 24 && acr__tokenizer_eos(t) >= -1 && acr__tokenizer_eos(t) < n);
     try_text(ctx, t, text, sizeof text - 1);

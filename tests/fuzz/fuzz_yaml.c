@@ -21,10 +21,10 @@ static void round_trip(acr_context *ctx, acr__config *a)
     const char *yaml, *lines, *again;
     acr__config *b = NULL;
     acr__texts changes;
-    require(acr__config_yaml(a, &yaml) == ACR_OK);
+    require(acr__config_yaml(a, "", &yaml) == ACR_OK);
     require(acr__config_text(a, &lines) == ACR_OK);
     require(acr__config_parse(ctx, &b, "resolved.yaml", "/elsewhere", yaml, strlen(yaml), &none) == ACR_OK);
-    require(acr__config_yaml(b, &again) == ACR_OK);
+    require(acr__config_yaml(b, "", &again) == ACR_OK);
     require(strcmp(yaml, again) == 0);
     require(acr__config_compare(b, lines, &changes) == ACR_OK && changes.count == 0);
     acr__config_free(b);

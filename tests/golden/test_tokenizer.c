@@ -48,7 +48,8 @@ static void three_splits(void **state)
         json_t *cases = golden_json(names[k], "cases.json"), *one;
         size_t i;
         assert_true(json_array_size(cases) > 20);
-        json_array_foreach (cases, i, one) {
+        json_array_foreach (cases, i, one)
+        {
             compare(names[k], t, one, "ids", false);
             compare(names[k], t, one, "ids_with_special", true);
             compare_decoded(t, one);
@@ -78,10 +79,12 @@ static void other_files(void **state)
     json_t *variants = golden_json("variants", "cases.json"), *variant, *one;
     size_t k, i;
     assert_true(json_array_size(variants) > 10);
-    json_array_foreach (variants, k, variant) {
+    json_array_foreach (variants, k, variant)
+    {
         acr__tokenizer *t = changed(variant);
         const char *name = json_string_value(json_object_get(variant, "name"));
-        json_array_foreach (json_object_get(variant, "cases"), i, one) {
+        json_array_foreach (json_object_get(variant, "cases"), i, one)
+        {
             compare(name, t, one, "ids", false);
             compare(name, t, one, "ids_with_special", true);
         }

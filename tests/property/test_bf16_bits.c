@@ -15,8 +15,9 @@
 
 enum { SAMPLES = 150, WINDOW = 67, UPDATES = 4 };
 
-static const zoo_case more[] = {{"long samples", zoo_long}, {"flat head", zoo_flat_head}};
-enum { CASES = ZOO_COUNT + 2 };
+static const zoo_case more[] = {{"long samples", zoo_long}, {"flat head", zoo_flat_head},
+                                {"long attention", zoo_long_attention}};
+enum { CASES = ZOO_COUNT + 3 };
 static const zoo_case *case_of(int c) { return c < ZOO_COUNT ? &zoo[c] : &more[c - ZOO_COUNT]; }
 
 typedef struct way {

@@ -589,7 +589,7 @@ static void every_allocation_may_fail(void **state)
         acr_status status = load_all(&c, WHOLE "momentum: 0.5\nwd: 0.1\n", strlen(WHOLE "momentum: 0.5\nwd: 0.1\n"),
                                      "--optimizer adamw --model.names a,b --micro_batch_size 3", NULL);
         if (status == ACR_OK)
-            status = acr__config_yaml(c, &text);
+            status = acr__config_yaml(c, "", &text);
         if (status == ACR_OK)
             status = acr__config_recipe_hash(c, hash);
         if (status == ACR_OK)

@@ -141,10 +141,12 @@ static void test_metrics_resume(void **state)
     acr__metrics_where(m, &at);
     line(m, 2, 3);
     line(m, 2, 4);
+    assert_int_equal(acr__metrics_flush(m), ACR_OK);
     acr__metrics_close(m);
     assert_int_equal(acr__metrics_open(&m, ctx, scratch, 3, columns, &at), ACR_OK);
     line(m, 2, 5);
     acr__metrics_where(m, &end);
+    assert_int_equal(acr__metrics_flush(m), ACR_OK);
     acr__metrics_close(m);
     char *text = get_file(in_scratch("metrics.csv"), &n);
     assert_int_equal(n, end.csv);
@@ -157,6 +159,7 @@ static void test_metrics_resume(void **state)
     free(text);
     assert_int_equal(acr__metrics_open(&m, ctx, scratch, 3, columns, &end), ACR_OK);
     line(m, 2, 6);
+    assert_int_equal(acr__metrics_flush(m), ACR_OK);
     acr__metrics_close(m);
     text = get_file(in_scratch("metrics.csv"), &n);
     assert_string_equal(strchr(text, '\n'), "\n2,1700000000.250000,1,,0.001\n2,1700000000.250000,6,,0.001\n");
@@ -166,6 +169,33 @@ static void test_metrics_resume(void **state)
     assert_int_equal(acr__metrics_open(&m, ctx, scratch, 2, others, &at), ACR_E_DATA);
     assert_says(ctx, "its columns are not those of this run");
     assert_int_equal(acr__metrics_open(&m, ctx, in_scratch("no-such-folder"), 2, others, &at), ACR_E_IO);
+}
+
+/* Lines wait for flush, or for a full buffer, and then go to both files. */
+static void test_metrics_held(void **state)
+{
+    (void)state;
+    acr__metrics *m;
+    acr__metrics_offsets at;
+    size_t json, csv;
+    assert_int_equal(acr__metrics_open(&m, ctx, scratch, 3, columns, NULL), ACR_OK);
+    free(get_file(in_scratch("metrics.csv"), &csv));
+    size_t head = csv;
+    for (int i = 1; i <= 1000; i++) {
+        line(m, i, i);
+        free(get_file(in_scratch("metrics.jsonl"), &json));
+        free(get_file(in_scratch("metrics.csv"), &csv));
+        acr__metrics_where(m, &at);
+        assert_true((json == 0) == (csv == head));
+        assert_true((int64_t)json < at.jsonl && at.jsonl - (int64_t)json < 32768);
+    }
+    assert_true(json > 0);
+    assert_int_equal(acr__metrics_flush(m), ACR_OK);
+    free(get_file(in_scratch("metrics.jsonl"), &json));
+    free(get_file(in_scratch("metrics.csv"), &csv));
+    assert_int_equal(json, at.jsonl);
+    assert_int_equal(csv, at.csv);
+    acr__metrics_close(m);
 }
 
 static void test_metrics_too_long(void **state)
@@ -325,6 +355,7 @@ static void test_event_file(void **state)
     assert_int_equal(acr__events_open(&e, ctx, scratch, name, at), ACR_OK);
     assert_string_equal(acr__events_name(e), name);
     assert_int_equal(acr__events_scalars(e, 300, 6, 1, tags + 1, (float[]){8}), ACR_OK);
+    assert_int_equal(acr__events_flush(e), ACR_OK);
     acr__events_close(e);
     assert_int_equal(read_events(name, got, 8), 3);
     assert_string_equal(got[0].version, "brain.Event:2");
@@ -364,6 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),        cmocka_unit_test(test_locale),
         cmocka_unit_test(test_metrics),        cmocka_unit_test(test_metrics_resume),
+        cmocka_unit_test(test_metrics_held),
         cmocka_unit_test(test_metrics_too_long), cmocka_unit_test(test_crc),
         cmocka_unit_test(test_event_file),
     };

@@ -56,7 +56,12 @@ static void round_trip(const acr__lm *lm)
     assert_int_equal(acr__lm_to_json(ctx, &copy, &again), ACR_OK);
     assert_true(json_equal(first, again));
     assert_int_equal(copy.family, lm->family);
-    assert_int_equal(copy.window, lm->window);
+    const int64_t *got = &copy.vocab, *want = &lm->vocab; /* to window_from all are of one type */
+    for (const int64_t *end = &lm->window_from; want <= end; got++, want++)
+        assert_int_equal(*got, *want);
+    assert_int_equal(copy.activation, lm->activation);
+    assert_int_equal(copy.unscaled, lm->unscaled);
+    assert_int_equal(copy.pad, lm->pad);
     assert_int_equal(copy.rope.original_positions, lm->rope.original_positions);
     json_decref(first);
     json_decref(again);
@@ -130,6 +135,15 @@ static void test_names_and_nulls(void **state)
     assert_int_equal(lm.pad, 0);
     assert_true(lm.qkv_bias && lm.o_bias && lm.mlp_bias && lm.tied && lm.attn_dropout == 0.25);
     round_trip(&lm);
+}
+
+static void test_key_value_heads(void **state)
+{
+    (void)state;
+    assert_int_equal(good("{'model_type': 'llama', 'num_attention_heads': 4}").kv_heads, 4);
+    assert_int_equal(good("{'model_type': 'mistral', 'num_attention_heads': 16}").kv_heads, 8);
+    assert_int_equal(good("{'model_type': 'mistral', 'num_attention_heads': 4, 'num_key_value_heads': null}").kv_heads, 4);
+    assert_int_equal(good("{'model_type': 'qwen2', 'num_attention_heads': 64}").kv_heads, 32);
 }
 
 static void test_rope(void **state)
@@ -267,8 +281,10 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_names_and_nulls), cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_windows),  cmocka_unit_test(test_refusals),        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_names_and_nulls),
+        cmocka_unit_test(test_key_value_heads), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_windows),         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -49,10 +49,11 @@ static acr__tokenizer *learned(int64_t vocab, acr__split_kind split, texts t)
 }
 
 #define TEXTS(list) ((texts){list, sizeof(list) / sizeof *(list), 0, 0, 0, ACR_OK})
-static const char *const some[] = {
-    "the cat sat on the mat, the cat sat; aaaa aaaaa aaaaaaa abababab 12 123 1234 12345\n\n\n  the end",
-    "mississippi mississippi miss is sip \xc3\xa9t\xc3\xa9 \xc3\xa9t\xc3\xa9s \xe4\xb8\xad\xe6\x96\x87 \xe4\xb8\xad\xe6\x96\x87",
-    "<|endoftext|>the<|endoftext|>endoftext endoftext", "", "it's its it'll they'll   \t x"};
+#define CAT "the cat sat on the mat, the cat sat; aaaa aaaaa aaaaaaa abababab 12 123 1234 12345\n\n\n  the end"
+#define MISS "mississippi mississippi miss is sip \xc3\xa9t\xc3\xa9 \xc3\xa9t\xc3\xa9s \xe4\xb8\xad \xe4\xb8\xad"
+#define TOKENS "<|endoftext|>the<|endoftext|>endoftext endoftext"
+#define SHORT "it's its it'll they'll   \t x"
+static const char *const some[] = {CAT, MISS, TOKENS, "", SHORT};
 
 /* ---- the rule, without any cleverness -------------------------------------------------------- */
 
@@ -172,8 +173,8 @@ static void vocabulary(void **state)
     encode(t, "a<|endoftext|>", 14, true, &ids);
     assert_int_equal(ids.count, 2);
     assert_int_equal(ids.id[1], 0);
-    more = learned(300, ACR_SPLIT_QWEN2, TEXTS(some));
-    assert_int_equal(acr__tokenizer_size(more), 300);
+    more = learned(290, ACR_SPLIT_QWEN2, TEXTS(some));
+    assert_int_equal(acr__tokenizer_size(more), 290);
     assert_true(more->nfc && !t->nfc);
     acr__ids_free(ctx, &ids);
     acr__tokenizer_close(t);
@@ -183,7 +184,7 @@ static void vocabulary(void **state)
 static void same_again(void **state)
 {
     (void)state;
-    static const char *const turned[] = {some[4], some[2], some[3], some[0], some[1]};
+    static const char *const turned[] = {SHORT, TOKENS, "", CAT, MISS};
     acr__tokenizer *t = learned(400, ACR_SPLIT_LLAMA3, TEXTS(some)), *again;
     for (size_t part = 0; part < 6; part++) {
         texts from = part % 2 ? TEXTS(some) : TEXTS(turned);

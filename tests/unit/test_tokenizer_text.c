@@ -28,11 +28,25 @@ static void utf8(void **state)
         const char *text;
         size_t n, bad;
     } row[] = {
-        {"", 0, 0},          {"abcdefgh\x80", 9, 8},   {"\xc3\xa9", 2, 2},         {"\xc3", 1, 0},
-        {"a\xc0\x80", 3, 1}, {"\xc1\xbf", 2, 0},       {"\xe0\x9f\xbf", 3, 0},     {"\xe0\xa0\x80", 3, 3},
-        {"\xed\x9f\xbf", 3, 3}, {"\xed\xa0\x80", 3, 0}, {"\xf0\x8f\xbf\xbf", 4, 0}, {"\xf0\x90\x80\x80", 4, 4},
-        {"\xf4\x8f\xbf\xbf", 4, 4}, {"\xf4\x90\x80\x80", 4, 0}, {"\xf5\x80\x80\x80", 4, 0}, {"\xe2\x82", 2, 0},
-        {"ab\0cd\xff", 6, 5}, {"\xc3(", 2, 0},         {"12345678\xe2\x82\xac", 11, 11},
+        {"", 0, 0},
+        {"abcdefgh\x80", 9, 8},
+        {"\xc3\xa9", 2, 2},
+        {"\xc3", 1, 0},
+        {"a\xc0\x80", 3, 1},
+        {"\xc1\xbf", 2, 0},
+        {"\xe0\x9f\xbf", 3, 0},
+        {"\xe0\xa0\x80", 3, 3},
+        {"\xed\x9f\xbf", 3, 3},
+        {"\xed\xa0\x80", 3, 0},
+        {"\xf0\x8f\xbf\xbf", 4, 0},
+        {"\xf0\x90\x80\x80", 4, 4},
+        {"\xf4\x8f\xbf\xbf", 4, 4},
+        {"\xf4\x90\x80\x80", 4, 0},
+        {"\xf5\x80\x80\x80", 4, 0},
+        {"\xe2\x82", 2, 0},
+        {"ab\0cd\xff", 6, 5},
+        {"\xc3(", 2, 0},
+        {"12345678\xe2\x82\xac", 11, 11},
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         char *exact = malloc(row[i].n + 1); /* so that reading past the end is seen */
@@ -85,7 +99,8 @@ static size_t put_all(char *out, int count, const uint32_t *c)
 static void nfc(void **state)
 {
     (void)state;
-    static const uint32_t beside[][2] = {{'e', 0x301}, {0x1100, 0x1161}, {0xac00, 0x11a8}, {0x304b, 0x3099}, {0x93c, 0x323}};
+    static const uint32_t beside[][2] = {
+        {'e', 0x301}, {0x1100, 0x1161}, {0xac00, 0x11a8}, {0x304b, 0x3099}, {0x93c, 0x323}};
     acr__nfc_room room = {0};
     char text[512];
     for (uint32_t c = 0; c < 0x30000; c++) {
@@ -96,8 +111,9 @@ static void nfc(void **state)
     }
     for (uint32_t i = 0; i < 20000; i++) {
         uint32_t c[60], n = 1 + noise(i) % 60;
-        static const uint32_t block[][2] = {{0, 0x80}, {0x80, 0x300}, {0x300, 0x370}, {0x370, 0x700}, {0x900, 0xe00},
-                                            {0x1100, 0x11a7}, {0x1e00, 0x2100}, {0x3040, 0x3100}, {0xac00, 0xb000}};
+        static const uint32_t block[][2] = {{0, 0x80},        {0x80, 0x300},    {0x300, 0x370},
+                                            {0x370, 0x700},   {0x900, 0xe00},   {0x1100, 0x11a7},
+                                            {0x1e00, 0x2100}, {0x3040, 0x3100}, {0xac00, 0xb000}};
         for (uint32_t k = 0; k < n; k++) {
             const uint32_t *range = block[noise(i * 977 + k) % (sizeof block / sizeof *block)];
             c[k] = range[0] + noise(i * 313 + k + 5) % (range[1] - range[0]);
@@ -139,12 +155,48 @@ static void patterns_refused(void **state)
 {
     (void)state;
     static const char *const pattern[] = {
-        "",           "\\w+",    "\\h",       "\\b",        "^a",      "a$",       "(?i)a",     "(?m:a)",  "(?<n>a)",
-        "(?P<n>a)",   "(*FAIL)", "\\p{Han}",  "\\p{Alpha}", "\\p{^L}", "\\pL",     "\\p{L",     "[[:alpha:]]",
-        "[a&&b]",     "[]a]",    "[a-\\s]",   "[\\s-z]",    "a{,3}",   "a{2}+",    "a{",        "\\1",     "\\Qa\\E",
-        "\\x{110000}", "\\x",    "\\u12",     "\\x{}",      "(a",      "a)",       "[a",        "[z-a]",   "*a",
-        "\\",         "\\R",     "\\K",       "(?#a)",      "(((((((((((((((((((((((((((((((((a)))))))))))))))))))))))))))))))))",
-        "(?<=a*)b",   "\\p{Lx}",
+        "",
+        "\\w+",
+        "\\h",
+        "\\b",
+        "^a",
+        "a$",
+        "(?i)a",
+        "(?m:a)",
+        "(?<n>a)",
+        "(?P<n>a)",
+        "(*FAIL)",
+        "\\p{Han}",
+        "\\p{Alpha}",
+        "\\p{^L}",
+        "\\pL",
+        "\\p{L",
+        "[[:alpha:]]",
+        "[a&&b]",
+        "[]a]",
+        "[a-\\s]",
+        "[\\s-z]",
+        "a{,3}",
+        "a{2}+",
+        "a{",
+        "\\1",
+        "\\Qa\\E",
+        "\\x{110000}",
+        "\\x",
+        "\\u12",
+        "\\x{}",
+        "(a",
+        "a)",
+        "[a",
+        "[z-a]",
+        "*a",
+        "\\",
+        "\\R",
+        "\\K",
+        "(?#a)",
+        "(((((((((((((((((((((((((((((((((a)))))))))))))))))))))))))))))))))",
+        "(?<=a*)b",
+        "\\p{Lx}",
     };
     for (size_t i = 0; i < sizeof pattern / sizeof *pattern; i++) {
         acr__split *s;
@@ -173,9 +225,13 @@ static void found(const char *pattern, const char *text, const char *wanted)
 static void patterns_read(void **state)
 {
     (void)state;
-    found("\\s", "a \xc2\xa0\xe1\xa0\x8e\xe2\x80\x8b\xe3\x80\x80", "[ ][\xc2\xa0][\xe3\x80\x80]"); /* U+180E, U+200B are none */
+    found("\\s", "a \xc2\xa0\xe1\xa0\x8e\xe2\x80\x8b\xe3\x80\x80",
+          "[ ][\xc2\xa0][\xe3\x80\x80]"); /* U+180E, U+200B are none */
     found("[^\\s]+", "a b", "[a][b]");
-    found("[\\S]+", "a b\xc2\x85" "c", "[a][b][c]");
+    found("[\\S]+",
+          "a b\xc2\x85"
+          "c",
+          "[a][b][c]");
     found("\\S\\D", "a1ab", "[1a]");
     found("\\d+", "1\xd9\xa3\xc2\xb2", "[1\xd9\xa3]"); /* a digit that is not ASCII; a superscript is none */
     found("\\x41|\\u0042|\\x{43}", "ABCD", "[A][B][C]");
@@ -222,7 +278,8 @@ static void long_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(utf8),          cmocka_unit_test(nfc),        cmocka_unit_test(symbols), cmocka_unit_test(patterns_refused),
+        cmocka_unit_test(utf8),          cmocka_unit_test(nfc),
+        cmocka_unit_test(symbols),       cmocka_unit_test(patterns_refused),
         cmocka_unit_test(patterns_read), cmocka_unit_test(long_words),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

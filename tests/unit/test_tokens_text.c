@@ -13,7 +13,7 @@ static acr__tokenizer *bytes; /* 257 tokens */
 
 static int setup(void **state)
 {
-    if (folder_make(state) || acr__context_new(&ctx, NULL) != ACR_OK)
+    if (folder_make(state) || counted_context() != ACR_OK)
         return -1;
     tokenizer_make(ctx, in_folder("bytes.json"), NULL, NULL);
     bytes = tokenizer_of(ctx, in_folder("bytes.json"));
@@ -24,7 +24,7 @@ static int teardown(void **state)
 {
     acr__tokenizer_close(bytes);
     acr_context_destroy(ctx);
-    return folder_remove(state);
+    return memory.now == 0 ? folder_remove(state) : -1;
 }
 
 /* -- helpers -------------------------------------------------------------- */
@@ -394,6 +394,66 @@ static void faults(void **state)
     }
 }
 
+/* The n-th request for memory fails. */
+static void no_memory(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"text", "jsonl"};
+    for (int k = 0; k < 2; k++) {
+        acr__tokens_desc d = describe(formats[k], k ? "f.jsonl" : "f.txt", 10);
+        d.given = NULL;
+        d.learn = 260;
+        d.cache = "/dev/null/nowhere"; /* nothing is kept: all is done each time */
+        size_t before = memory.now;
+        bool failed = true;
+        for (int64_t n = 1; failed; n += 1 + n / 30) {
+            acr__tokens *set = NULL;
+            memory.requests = 0;
+            memory.fail_at = n;
+            acr_status status = acr__tokens_open(&set, ctx, &d);
+            failed = memory.requests >= n;
+            memory.fail_at = 0;
+            assert_true(status == ACR_OK || (failed && status == ACR_E_NO_MEMORY));
+            acr__tokens_close(set);
+            assert_int_equal(memory.now, before);
+        }
+    }
+}
+
+/* What a probe says that opening takes is not exceeded, nor what it holds. */
+static void bounded(void **state)
+{
+    (void)state;
+    enum { N = 3 << 20 };
+    char *text = malloc(N);
+    for (uint32_t i = 0; i < N; i++)
+        text[i] = i % 7 == 3 ? ' ' : (char)('a' + noise(i / 5) % 26);
+    file_write(in_folder("big.txt"), text, N);
+    memcpy(text, "{\"text\": \"", 10);
+    memcpy(text + N / 2, "\"}\n{\"text\": \"", 13);
+    memcpy(text + N - 2, "\"}", 2);
+    file_write(in_folder("big.jsonl"), text, N);
+    free(text);
+    for (int k = 0; k < 4; k++) {
+        acr__tokens_desc d = describe(k / 2 ? "jsonl" : "text", k / 2 ? "big.jsonl" : "big.txt", 500);
+        d.cache = in_folder("bounded");
+        d.given = NULL;
+        d.learn = k % 2 ? 300 : 0;
+        d.tokenizer = k % 2 ? NULL : in_folder("bytes.json");
+        for (int again = 0; again < 2; again++) {
+            size_t before = memory.now;
+            acr__tokens_info info;
+            acr__tokens *set;
+            assert_int_equal(acr__tokens_probe(ctx, &d, &info), ACR_OK);
+            memory.peak = memory.now;
+            assert_int_equal(acr__tokens_open(&set, ctx, &d), ACR_OK);
+            assert_true(memory.peak - before <= info.open_bytes);
+            assert_true(memory.now - before <= info.held_bytes);
+            acr__tokens_close(set);
+        }
+    }
+}
+
 /* Killed at any call, the next run finds nothing that it would wrongly believe. */
 static void kills(void **state)
 {
@@ -430,6 +490,7 @@ int main(void)
         cmocka_unit_test(kept),         cmocka_unit_test(damaged_copy), cmocka_unit_test(no_cache),
         cmocka_unit_test(learned),      cmocka_unit_test(whose_tokens), cmocka_unit_test(descriptions),
         cmocka_unit_test(bible),        cmocka_unit_test(faults),    cmocka_unit_test(kills),
+        cmocka_unit_test(no_memory),    cmocka_unit_test(bounded),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

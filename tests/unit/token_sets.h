@@ -12,6 +12,44 @@
 
 static acr_context *ctx;
 
+/* The allocator counts, and fails request number `fail_at`. */
+static struct {
+    int64_t requests, fail_at;
+    size_t now, peak;
+} memory;
+
+static void *counted_alloc(void *user, size_t bytes)
+{
+    (void)user;
+    if (++memory.requests == memory.fail_at)
+        return NULL;
+    size_t *p = malloc(bytes + 16);
+    if (!p)
+        return NULL;
+    p[0] = bytes;
+    memory.now += bytes;
+    memory.peak = memory.now > memory.peak ? memory.now : memory.peak;
+    return p + 2;
+}
+
+static void counted_free(void *user, void *p)
+{
+    (void)user;
+    if (!p)
+        return;
+    size_t *head = (size_t *)p - 2;
+    memory.now -= head[0];
+    free(head);
+}
+
+static inline acr_status counted_context(void)
+{
+    acr_context_opts opts = ACR_CONTEXT_OPTS_INIT;
+    opts.alloc = counted_alloc;
+    opts.free = counted_free;
+    return acr__context_new(&ctx, &opts);
+}
+
 /* Documents of the given lengths: token t of the file has id t % vocabulary. In
  * a masked file the tokens of which `unlearned` says so are marked. */
 static inline void token_file_make(const char *path, int64_t vocabulary, int documents, const int *lengths,
@@ -42,7 +80,7 @@ static struct {
 
 static inline acr__tokens *tokens_open(const acr__tokens_desc *d)
 {
-    acr__tokens *set;
+    acr__tokens *set = NULL;
     acr__tokens_info probed;
     if (acr__tokens_probe(ctx, d, &probed) != ACR_OK || acr__tokens_open(&set, ctx, d) != ACR_OK)
         fail_msg("%s", acr_error(ctx));

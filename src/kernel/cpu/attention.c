@@ -17,8 +17,11 @@
  * Invariant: each element is the chain that the definition names; a pair outside
  * takes part in none. Its score may be computed beside the others, and is not read.
  *
- * Every product goes through seen_scores, weighted and collect: products of
- * another precision would replace multiply and triangle there, nothing else. */
+ * By rule 2 a block is the queries of 32 places, whatever documents they are of,
+ * and what one of them does not see of 32 keys is +0 in a block of its chain. Scores
+ * become +0 where they are not seen. Keys and queries are multiplied by those as they
+ * are wherever that cannot show, which `unmasked` finds out; else row by row, from
+ * copies with rows of +0. */
 #include "base/base.h"
 #include "kernel/cpu/gemm_f32.h"
 #include "kernel/cpu/kernels.h"
@@ -27,14 +30,20 @@
  * the processor. FEW: so few queries are not worth packing the keys for. */
 enum { QUERIES = 48, QUERIES_LONG = 24, LONG = 1024, FEW = 8 };
 
+/* Columns of scores begin at multiples of it: whole panels, whole blocks of rule 2. */
+enum { COLUMNS = ACR_BLOCK };
+_Static_assert(COLUMNS % ACR__GEMM_PANEL == 0 && (int)QUERIES >= (int)ACR_BLOCK, "panels and blocks are nested");
+
 typedef struct work {
     const acr_attention_args *a;
+    const acr_kernels *bf16; /* the caller's table, or NULL: rule 1 */
     int64_t keys, least; /* of all; the first packed, a multiple of the panel */
     int64_t block, ld;   /* queries of a block; floats from one query's scores to the next */
     float *scores, *grads; /* [block, ld] */
-    float *k_panels, *v_panels; /* NULL: too few queries to pack for */
+    char *k_panels, *v_panels; /* NULL: too few queries to pack for */
     float *dk, *dv;      /* [keys, dim] */
     float *dq;           /* [block, dim] */
+    float *masked, *kept; /* rule 2: [ACR_BLOCK, dim] */
     void *gemm;
 } work;
 
@@ -44,54 +53,86 @@ static int64_t leading(int64_t keys)
     return ld % 1024 ? ld : ld + 16; /* else all rows would fall on the same sets of a cache */
 }
 
+/* Bytes of the first n keys in panels. */
+static size_t panel_bytes(const work *w, int64_t n, int64_t dim)
+{
+    return w->bf16 ? w->bf16->packed_bf16(n, dim) : (size_t)(acr__round_up(n, ACR__GEMM_PANEL) * dim) * sizeof(float);
+}
+
 /* Gives the work its memory from `scratch` on, and returns how much that is. Every
  * part grows with the keys, so what is planned for many is enough for few. */
 static size_t lay_out(work *w, int64_t dim, bool back, char *scratch)
 {
-    int64_t scores = acr__max(QUERIES * leading(acr__min(w->keys, LONG)), QUERIES_LONG * leading(w->keys));
-    int64_t panels = acr__round_up(w->keys, ACR__GEMM_PANEL) * dim, rows = w->keys * dim;
-    const int64_t floats[] = {scores, panels, back ? scores : 0, back ? panels : 0, back ? rows : 0, back ? rows : 0,
-                              back ? QUERIES * dim : 0};
-    float **const parts[] = {&w->scores, &w->k_panels, &w->grads, &w->v_panels, &w->dk, &w->dv, &w->dq};
-    size_t at = (ACR__GEMM_SCRATCH + 63) / 64 * 64;
-    for (int i = 0; i < 7; i++) {
-        *parts[i] = scratch ? (float *)(void *)(scratch + at) : NULL;
-        at += (size_t)acr__round_up(floats[i], 16) * sizeof(float);
-    }
-    w->gemm = scratch;
+    const size_t floats = sizeof(float), panels = panel_bytes(w, w->keys, dim);
     w->ld = leading(w->keys);
-    w->block = w->keys > LONG ? QUERIES_LONG : QUERIES;
+    w->block = w->bf16 ? ACR_BLOCK : w->keys > LONG ? QUERIES_LONG : QUERIES;
+    size_t scores = (size_t)(w->bf16 ? ACR_BLOCK * w->ld : acr__max(QUERIES * leading(acr__min(w->keys, LONG)),
+                                                                    QUERIES_LONG * w->ld)) * floats;
+    size_t rows = (size_t)(w->keys * dim) * floats;
+    struct {
+        void *to;
+        size_t bytes;
+    } parts[] = {
+        {&w->gemm, w->bf16 ? w->bf16->gemm_bf16_scratch : ACR__GEMM_SCRATCH},
+        {&w->scores, scores},
+        {&w->k_panels, panels},
+        {&w->masked, w->bf16 ? (size_t)(ACR_BLOCK * dim) * floats : 0},
+        {&w->kept, w->bf16 ? (size_t)(ACR_BLOCK * dim) * floats : 0},
+        {&w->grads, back ? scores : 0},
+        {&w->v_panels, back ? panels : 0},
+        {&w->dk, back ? rows : 0},
+        {&w->dv, back ? rows : 0},
+        {&w->dq, back ? (size_t)(QUERIES * dim) * floats : 0},
+    };
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char *here = scratch ? scratch + at : NULL;
+        memcpy(parts[i].to, &here, sizeof here);
+        at += (parts[i].bytes + 63) / 64 * 64;
+    }
     return at;
 }
 
-size_t ACR_CPU(attention_scratch)(int64_t keys, int64_t dim, bool back)
+size_t ACR_CPU(attention_scratch)(const acr_kernels *bf16, int64_t keys, int64_t dim, bool back)
 {
-    work w = {.keys = keys};
+    work w = {.bf16 = bf16, .keys = keys};
     return lay_out(&w, dim, back, NULL);
 }
 
+static void pack(const work *w, const void *y, int64_t ldy, char *panels)
+{
+    const float *from = (const float *)y + w->least * ldy;
+    if (w->bf16)
+        w->bf16->pack_b_bf16(w->keys - w->least, w->a->dim, from, 1, ldy, false, panels);
+    else
+        acr__pack_b_f32(w->keys - w->least, w->a->dim, from, 1, ldy, panels);
+}
+
+/* The key from which the row's query sees. */
+static int64_t first_key(const acr_attention_args *a, int64_t row) { return a->past + row - a->position[row]; }
+
 static work begin(const acr_attention_args *a, bool back)
 {
-    work w = {.a = a, .keys = a->past + a->rows};
+    work w = {.a = a, .bf16 = a->bf16, .keys = a->past + a->rows};
     int64_t first = w.keys;
     for (int64_t r = 0; r < a->rows; r++)
-        first = acr__min(first, a->past + r - a->position[r]);
-    w.least = first / ACR__GEMM_PANEL * ACR__GEMM_PANEL;
+        first = acr__min(first, first_key(a, r));
+    w.least = first / COLUMNS * COLUMNS;
     lay_out(&w, a->dim, back, a->scratch);
     if (a->rows <= FEW) {
         w.k_panels = w.v_panels = NULL;
         return w;
     }
-    const float *k = (const float *)a->k + w.least * a->ld_key, *v = (const float *)a->v + w.least * a->ld_value;
-    acr__pack_b_f32(w.keys - w.least, a->dim, k, 1, a->ld_key, w.k_panels);
+    pack(&w, a->k, a->ld_key, w.k_panels);
     if (back)
-        acr__pack_b_f32(w.keys - w.least, a->dim, v, 1, a->ld_value, w.v_panels);
+        pack(&w, a->v, a->ld_value, w.v_panels);
     return w;
 }
 
-/* Queries [row, row + rows) of a head, the first at `place`; all see from key lo
- * on. Column c of their scores is key base + c: base is a multiple of 16, so that
- * a key's column is its place in rule 3's chains. */
+/* Queries [row, row + rows) of a head, the first at `place`. The first key that any
+ * sees is lo; by rule 1 all see from there on. Column c of their scores is key
+ * base + c: base is a multiple of COLUMNS, so that a key's column is its place in
+ * rule 3's chains and rule 2's blocks. */
 typedef struct block {
     int64_t head, row, rows, place, lo, base;
 } block;
@@ -103,13 +144,12 @@ static bool next_block(const work *w, block *b)
     b->row += b->rows;
     if (b->row >= a->rows)
         return false;
-    const int32_t *position = a->position + b->row;
-    int64_t most = acr__min(w->block, a->rows - b->row);
-    for (b->rows = 1; b->rows < most && position[b->rows] - position[0] == b->rows;)
-        b->rows++;
     b->place = a->past + b->row;
-    b->lo = b->place - position[0];
-    b->base = b->lo / ACR__GEMM_PANEL * ACR__GEMM_PANEL;
+    b->lo = first_key(a, b->row);
+    int64_t most = acr__min(w->block - (w->bf16 ? b->place % ACR_BLOCK : 0), a->rows - b->row);
+    for (b->rows = 1; b->rows < most && (w->bf16 || first_key(a, b->row + b->rows) == b->lo); b->rows++)
+        b->lo = acr__min(b->lo, first_key(a, b->row + b->rows));
+    b->base = b->lo / COLUMNS * COLUMNS;
     return true;
 }
 
@@ -117,7 +157,10 @@ static bool next_block(const work *w, block *b)
 static void multiply(const work *w, acr_gemm g)
 {
     g.scratch = w->gemm;
-    acr__gemm_f32(&g);
+    if (w->bf16)
+        w->bf16->gemm_bf16(&g);
+    else
+        acr__gemm_f32(&g);
 }
 
 /* C[r] = chain from C[r] over p of A[r][p] * B[p]: `upto`, p = 0 .. r, else
@@ -175,19 +218,132 @@ static void triangle(const edge *t)
 
 /* out[r][c] = chain over the features of x[r] * y[base + c], for all that the block sees. */
 static void seen_scores(const work *w, const block *b, const float *x, int64_t ldx, const float *y, int64_t ldy,
-                        const float *panels, float *out)
+                        const char *panels, float *out)
 {
     multiply(w, (acr_gemm){.m = b->rows, .n = b->place + b->rows - b->base, .k = w->a->dim,
                            .a = x, .a_row = ldx, .a_col = 1,
                            .b = y + b->base * ldy, .b_row = 1, .b_col = ldy,
-                           .packed = panels ? panels + (b->base - w->least) * w->a->dim : NULL,
+                           .packed = panels ? panels + panel_bytes(w, b->base - w->least, w->a->dim) : NULL,
                            .c = out, .c_row = w->ld, .start = ACR_START_ZERO});
+}
+
+/* y's rows [0, ACR_BLOCK), but +0 where `seen` has no bit, in memory of this member's. */
+static const float *masked(const work *w, uint32_t seen, const float *y, int64_t ldy)
+{
+    const int64_t dim = w->a->dim;
+    for (int64_t r = 0; r < ACR_BLOCK; r++)
+        if (seen >> r & 1)
+            memcpy(w->masked + r * dim, y + r * ldy, (size_t)dim * sizeof *y);
+        else
+            memset(w->masked + r * dim, 0, (size_t)dim * sizeof *y);
+    return w->masked;
+}
+
+/* Bits for rows [from, to) of a block of rule 2. */
+static uint32_t bits(int64_t from, int64_t to)
+{
+    return (uint32_t)((UINT64_C(1) << to) - (UINT64_C(1) << from));
+}
+
+/* Whether all of y is finite as operands. */
+static bool finite_operands(int64_t rows, int64_t cols, const float *y, int64_t ldy)
+{
+    bool finite = true;
+    for (int64_t r = 0; r < rows && finite; r++)
+        for (int64_t c = 0; c < cols; c++)
+            finite &= __builtin_fabsf(y[r * ldy + c]) < 0x1.ffp127f; /* from here on they round to infinity */
+    return finite;
+}
+
+static bool any_minus_zero(int64_t rows, int64_t cols, const float *y, int64_t ldy)
+{
+    bool any = false;
+    for (int64_t r = 0; r < rows && !any; r++)
+        for (int64_t c = 0; c < cols; c++) {
+            uint32_t u;
+            memcpy(&u, y + r * ldy + c, sizeof u);
+            any |= u == UINT32_C(0x80000000);
+        }
+    return any;
+}
+
+/* One block onto C of ACR_BLOCK rows at most, where an element's A is +0 in the places
+ * that it does not see, and B ought to be. A finite B times +0 is a zero, which changes
+ * a chain at most from -0 to +0 or not; of C = C + (e + o) that can be seen where C
+ * comes out as -0 alone. Then, or where B is not finite, C stays as it was: false. */
+static bool unmasked(const work *w, acr_gemm g)
+{
+    float *c = g.c;
+    const size_t bytes = (size_t)g.n * sizeof *c;
+    if (!finite_operands(g.k, g.n, g.b, g.b_row))
+        return false;
+    for (int64_t i = 0; g.start == ACR_START_C && i < g.m; i++)
+        memcpy(w->kept + i * g.n, c + i * g.c_row, bytes);
+    multiply(w, g);
+    if (!any_minus_zero(g.m, g.n, c, g.c_row))
+        return true;
+    for (int64_t i = 0; g.start == ACR_START_C && i < g.m; i++)
+        memcpy(c + i * g.c_row, w->kept + i * g.n, bytes);
+    return false;
+}
+
+/* weighted by rule 2 for rows [r, r + rows) of the block, which see from the same key on. */
+static void weighted_blocks(const work *w, const block *b, int64_t r, int64_t rows, const float *x, const float *y,
+                            int64_t ldy, float *out, int64_t ldo)
+{
+    int64_t lo = first_key(w->a, b->row + r), place = b->place + r, own = place / ACR_BLOCK * ACR_BLOCK;
+    int64_t at = lo / ACR_BLOCK * ACR_BLOCK;
+    acr_gemm g = {.m = rows, .n = w->a->dim, .a_row = w->ld, .a_col = 1, .b_col = 1, .c_row = ldo};
+    x += r * w->ld - b->base;
+    out += r * ldo;
+    g.c = out;
+    if (at < lo && at < own) { /* a block of which they see the end */
+        g.k = ACR_BLOCK;
+        g.a = x + at;
+        g.b = masked(w, bits(lo - at, ACR_BLOCK), y + at * ldy, ldy);
+        g.b_row = w->a->dim;
+        multiply(w, g);
+        at += ACR_BLOCK;
+        g.start = ACR_START_C;
+    }
+    if (at < own) {
+        g.k = own - at;
+        g.a = x + at;
+        g.b = y + at * ldy;
+        g.b_row = ldy;
+        multiply(w, g);
+        g.start = ACR_START_C;
+    }
+    g.k = place + rows - own;
+    g.a = x + own;
+    g.b = y + own * ldy;
+    g.b_row = ldy;
+    if (unmasked(w, g))
+        return;
+    g.m = 1;
+    if (lo > own) {
+        g.b = masked(w, bits(lo - own, place + rows - own), y + own * ldy, ldy);
+        g.b_row = w->a->dim;
+    }
+    for (int64_t i = 0; i < rows; i++) { /* what a row does not see of its own block lies past k */
+        g.k = place + i + 1 - own;
+        g.a = x + i * w->ld + own;
+        g.c = out + i * ldo;
+        multiply(w, g);
+    }
 }
 
 /* out[r] = chain from +0 over the keys that r sees, ascending, of x[r][key] * y[key]. */
 static void weighted(const work *w, const block *b, const float *x, const float *y, int64_t ldy, float *out, int64_t ldo)
 {
     int64_t dim = w->a->dim;
+    for (int64_t r = 0, n; w->bf16 && r < b->rows; r += n) {
+        for (n = 1; r + n < b->rows && first_key(w->a, b->row + r + n) == first_key(w->a, b->row + r);)
+            n++;
+        weighted_blocks(w, b, r, n, x, y, ldy, out, ldo);
+    }
+    if (w->bf16)
+        return;
     multiply(w, (acr_gemm){.m = b->rows, .n = dim, .k = b->place - b->lo,
                            .a = x + (b->lo - b->base), .a_row = w->ld, .a_col = 1,
                            .b = y + b->lo * ldy, .b_row = ldy, .b_col = 1,
@@ -195,11 +351,63 @@ static void weighted(const work *w, const block *b, const float *x, const float 
     triangle(&(edge){true, b->rows, dim, x + (b->place - b->base), w->ld, 1, y + b->place * ldy, ldy, out, ldo});
 }
 
+/* Which of the block's queries see key j, and the first key past j that others see. */
+static uint32_t seeing(const work *w, const block *b, int64_t j, int64_t *next)
+{
+    uint32_t seen = 0;
+    *next = b->place + b->rows;
+    for (int64_t r = 0; r < b->rows; r++) {
+        int64_t first = first_key(w->a, b->row + r), end = b->place + r + 1;
+        if (j < first)
+            *next = acr__min(*next, first);
+        if (j < first || j >= end)
+            continue;
+        seen |= UINT32_C(1) << r;
+        *next = acr__min(*next, end);
+    }
+    return seen;
+}
+
+/* collect by rule 2 for keys [from, to). The block's first query is the first of 32
+ * places: back takes all. */
+static void collect_runs(const work *w, const block *b, int64_t from, int64_t to, const float *x, const float *y,
+                         int64_t ldy, float *acc)
+{
+    const int64_t dim = w->a->dim;
+    for (int64_t j = from, next; j < to; j = next) {
+        uint32_t seen = seeing(w, b, j, &next);
+        next = acr__min(next, to);
+        if (!seen)
+            continue;
+        bool all = seen == bits(0, b->rows);
+        multiply(w, (acr_gemm){.m = next - j, .n = dim, .k = b->rows,
+                               .a = x + (j - b->base), .a_row = 1, .a_col = w->ld,
+                               .b = all ? y : masked(w, seen, y, ldy), .b_row = all ? ldy : dim, .b_col = 1,
+                               .c = acc + j * dim, .c_row = dim, .start = ACR_START_C});
+    }
+}
+
+static void collect_blocks(const work *w, const block *b, const float *x, const float *y, int64_t ldy, float *acc)
+{
+    const int64_t dim = w->a->dim, end = b->place + b->rows;
+    collect_runs(w, b, b->lo, b->place, x, y, ldy, acc);
+    /* each of the block's own keys is seen by one query at least: none is to be left out */
+    if (!unmasked(w, (acr_gemm){.m = b->rows, .n = dim, .k = b->rows,
+                                .a = x + (b->place - b->base), .a_row = 1, .a_col = w->ld,
+                                .b = y, .b_row = ldy, .b_col = 1,
+                                .c = acc + b->place * dim, .c_row = dim, .start = ACR_START_C}))
+        collect_runs(w, b, b->place, end, x, y, ldy, acc);
+}
+
 /* acc[key] = chain from acc[key] over the block's queries that see the key,
  * ascending, of x[query][key] * y[query]. */
 static void collect(const work *w, const block *b, const float *x, const float *y, int64_t ldy, float *acc)
 {
     int64_t dim = w->a->dim;
+    if (w->bf16) {
+        collect_blocks(w, b, x, y, ldy, acc);
+        return;
+    }
     multiply(w, (acr_gemm){.m = b->place - b->lo, .n = dim, .k = b->rows,
                            .a = x + (b->lo - b->base), .a_row = 1, .a_col = w->ld,
                            .b = y, .b_row = ldy, .b_col = 1,
@@ -213,9 +421,9 @@ typedef struct seen {
     int64_t first, end, group; /* group: first down to a multiple of 16 */
 } seen;
 
-static seen seen_by(const block *b, int64_t r)
+static seen seen_by(const work *w, const block *b, int64_t r)
 {
-    int64_t first = b->lo - b->base;
+    int64_t first = first_key(w->a, b->row + r) - b->base;
     return (seen){first, b->place + r + 1 - b->base, first / 16 * 16};
 }
 
@@ -235,17 +443,27 @@ static void drop(const work *w, const block *b, int64_t r, float *x)
     const acr_attention_args *a = w->a;
     if (!a->threshold)
         return;
-    seen o = seen_by(b, r);
+    seen o = seen_by(w, b, r);
     int64_t place = b->place + r, sees = place + 1, head = a->head + b->head;
     ACR_CPU(dropout)(o.end - o.first, x + o.first, x + o.first, false, a->threshold, a->kept_scale, a->seed, a->window,
-                     a->op, a->place, a->heads * (place * sees / 2) + head * sees + b->lo);
+                     a->op, a->place, a->heads * (place * sees / 2) + head * sees + b->base + o.first);
+}
+
+/* What the query does not see is no operand: +0 (rule 2). */
+static void blank(const work *w, const block *b, int64_t r, float *x)
+{
+    if (!w->bf16)
+        return;
+    seen o = seen_by(w, b, r);
+    memset(x, 0, (size_t)o.first * sizeof *x);
+    memset(x + o.end, 0, (size_t)(b->place + b->rows - b->base - o.end) * sizeof *x);
 }
 
 /* Scores become weights. What is not seen of the first and the last group becomes
  * -inf, which no maximum and no sum notices: its exponential is +0. */
 static void weights(const work *w, const block *b, int64_t r, float *x)
 {
-    seen o = seen_by(b, r);
+    seen o = seen_by(w, b, r);
     vf c[VQ], scale = v_set1(w->a->scale);
     for (int64_t j = o.group; j < o.first; j++)
         x[j] = -INFINITY;
@@ -273,6 +491,7 @@ static void weights(const work *w, const block *b, int64_t r, float *x)
         stats[1] = sum;
     }
     drop(w, b, r, x);
+    blank(w, b, r, x);
 }
 
 /* `after` in the lanes that are columns of [first, end), `before` in the others;
@@ -286,7 +505,7 @@ static vf where_seen(const seen *o, int64_t at, vf after, vf before)
 /* Scores become weights again, and the weights' gradients the scores'. */
 static void back_row(const work *w, const block *b, int64_t r, float *x, float *d)
 {
-    seen o = seen_by(b, r);
+    seen o = seen_by(w, b, r);
     const float *stats = stats_of(w, b, r);
     vf max = v_set1(stats[0]), total = v_set1(stats[1]), scale = v_set1(w->a->scale), c[VQ];
     drop(w, b, r, d);
@@ -306,6 +525,8 @@ static void back_row(const work *w, const block *b, int64_t r, float *x, float *
         v_store(d + at, v_mul(v_mul(v_load(x + at), v_sub(v_load(d + at), mean)), scale));
     }
     drop(w, b, r, x);
+    blank(w, b, r, x);
+    blank(w, b, r, d);
 }
 
 /* -- the two kernels ----------------------------------------------------------- */

@@ -30,7 +30,7 @@ void ACR_CPU(rope)(bool back, int64_t rows, int64_t heads, int64_t dim, const vo
 /* attention.c */
 void ACR_CPU(attention)(const acr_attention_args *a);
 void ACR_CPU(attention_back)(const acr_attention_args *a);
-size_t ACR_CPU(attention_scratch)(int64_t keys, int64_t dim, bool back);
+size_t ACR_CPU(attention_scratch)(const acr_kernels *bf16, int64_t keys, int64_t dim, bool back);
 
 /* rows.c */
 void ACR_CPU(norm)(bool rms, int64_t rows, int64_t cols, const void *x, int64_t ldx, const void *gamma,

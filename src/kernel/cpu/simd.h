@@ -61,6 +61,7 @@ static inline vi i_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 static inline vi i_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 static inline vf v_of_int(vi a) { return _mm512_cvtepi32_ps(a); }
 static inline vm i_ge_unsigned(vi a, vi b) { return _mm512_cmpge_epu32_mask(a, b); }
+static inline bool m_all(vm m) { return m == 0xffff; }
 #define i_shl(a, n) _mm512_slli_epi32(a, n)
 #define i_sra(a, n) _mm512_srai_epi32(a, n)
 static inline float v_lane0(vf a) { return _mm512_cvtss_f32(a); }
@@ -124,6 +125,7 @@ static inline vi i_or(vi a, vi b) { return _mm256_or_si256(a, b); }
 static inline vi i_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
 static inline vf v_of_int(vi a) { return _mm256_cvtepi32_ps(a); }
 static inline vm i_ge_unsigned(vi a, vi b) { return v_of(_mm256_cmpeq_epi32(_mm256_max_epu32(a, b), a)); }
+static inline bool m_all(vm m) { return _mm256_movemask_ps(m) == 0xff; }
 #define i_shl(a, n)  _mm256_slli_epi32(a, n)
 #define i_sra(a, n)  _mm256_srai_epi32(a, n)
 static inline float v_lane0(vf a) { return _mm256_cvtss_f32(a); }
@@ -195,6 +197,7 @@ static inline vi i_or(vi a, vi b) { return vorrq_u32(a, b); }
 static inline vi i_xor(vi a, vi b) { return veorq_u32(a, b); }
 static inline vf v_of_int(vi a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
 static inline vm i_ge_unsigned(vi a, vi b) { return vcgeq_u32(a, b); }
+static inline bool m_all(vm m) { return vminvq_u32(m) != 0; }
 #define i_shl(a, n) vshlq_n_u32(a, n)
 #define i_sra(a, n) vreinterpretq_u32_s32(vshrq_n_s32(vreinterpretq_s32_u32(a), n))
 static inline float v_lane0(vf a) { return vgetq_lane_f32(a, 0); }

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Language models from the command line: a text, a tokenizer, a model, a sample; the same bits, nothing lost."""
+import os, random, signal, subprocess, time
+from helper import *
+
+WORDS = "the quick brown fox jumps over a lazy dog while seven wizards judge my vow of black quartz".split()
+RECIPE = """
+name: tiny
+model: {{type: {type}, num_hidden_layers: 3, hidden_size: 32, num_attention_heads: 4, dropout: {dropout}}}
+data:
+  train: {{format: text, path: {path}}}
+  learn_tokenizer: 300
+  sequence_length: 24
+  validation_split: 0.1
+optimizer: adamw
+learning_rate: 3e-3
+lr_scheduler_type: cosine
+warmup_steps: 2
+weight_decay: 0.1
+max_grad_norm: 1.0
+effective_batch_size: 12
+max_steps: {steps}
+"""
+
+
+def text_of(count, seed=1):
+    draw = random.Random(seed)
+    return " ".join(draw.choice(WORDS) + draw.choice(["", "", ".", ",\n"]) for _ in range(count))
+
+
+def recipe_in(d, type="gpt2", dropout=0, steps=6, words=3000):
+    os.environ["XDG_CACHE_HOME"] = f"{d}/cache"
+    write(f"{d}/a.txt", text_of(words))
+    return write(f"{d}/r.yaml", RECIPE.format(type=type, dropout=dropout, steps=steps, path=f"{d}/a.txt"))
+
+
+def test_same_bits(d):
+    """Micro-batch, threads, instruction set, recomputation and memory limit change nothing, dropout included."""
+    isas = ok(accrue("doctor", "--json")).json["isa"]
+    for type, dropout in (("gpt2", 0.1), ("llama", 0)):
+        for dtype in ("float32", "bfloat16"):
+            recipe = recipe_in(d, type, dropout, steps=3)
+            ways = [("--micro_batch_size", m) for m in (1, 5, 12)] + [("--threads", 1), ("--threads", 3)]
+            ways += [("--recompute", "full", "--micro_batch_size", 5), ("--recompute", "none"), ("--memory_limit", "24MiB")]
+            records = [ok(train(recipe, f"{d}/{type}{dtype}{i}", "--dtype", dtype, *w)).json for i, w in enumerate(ways)]
+            records += [ok(train(recipe, f"{d}/{type}{dtype}{i}", "--dtype", dtype, ACCRUE_ISA=i)).json for i in isas]
+            assert len({r["weights_hash"] for r in records}) == 1, (type, dtype, [r["weights_hash"] for r in records])
+            assert all(r["peak_rss_bytes"] <= r["planned_bytes"] for r in records)
+            assert records[0]["tokens"] > 0 and records[0]["tokens_per_second"] > 0
+
+
+def test_killed_and_resumed(d):
+    recipe = recipe_in(d, dropout=0.1, steps=60)
+    args = ["--save_steps", 1, "--eval_steps", 10]
+    whole = ok(train(recipe, f"{d}/whole", *args)).json
+    draw, kills = random.Random(3), 0
+    for _ in range(60):
+        p = subprocess.Popen([ACCRUE, "train", recipe, "--json", "--output_dir", f"{d}/run", "--resume_from_checkpoint", "auto",
+                              *map(str, args), "--micro_batch_size", str(draw.choice((1, 4, 12)))],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+        try:
+            out, err = p.communicate(timeout=draw.uniform(0.1, 0.8) if kills < 5 else 300)
+            break
+        except subprocess.TimeoutExpired:
+            p.send_signal(signal.SIGKILL)
+            p.communicate()
+            kills += 1
+    assert p.returncode == 0, err[-300:]
+    assert json.loads(out.splitlines()[-1])["weights_hash"] == whole["weights_hash"]
+    lines = [[(l["step"], l.get("loss"), l.get("eval_loss"), l.get("tokens")) for l in read_metrics(r)] for r in (f"{d}/whole", f"{d}/run")]
+    assert lines[0] == lines[1]
+
+
+def test_from_text_to_text(d):
+    """What a newcomer does: train on a file, look at the loss, read what it writes."""
+    recipe = recipe_in(d, steps=150)
+    record = ok(train(recipe, f"{d}/run", "--sample_prompt", "the quick")).json
+    assert record["eval_perplexity"] < 60, record["eval_perplexity"]  # 300 before any training
+    samples = [l["sample"] for l in read_metrics(f"{d}/run") if "sample" in l]
+    assert samples and all(s.startswith("the quick") for s in samples)
+    assert samples[-1][:200].split("\n")[0] in open(f"{d}/run/report.html").read()
+    e = ok(accrue("eval", f"{d}/run", "--json")).json
+    assert abs(e["loss"] - record["eval_loss"]) < 1e-12 and abs(e["perplexity"] - record["eval_perplexity"]) < 1e-9
+    write(f"{d}/b.txt", text_of(400, seed=2))
+    held = ok(accrue("eval", f"{d}/run", "--data", f"{d}/b.txt", "--json")).json
+    assert 1 < held["perplexity"] < 60
+    refused(accrue("eval", f"{d}/run", "--data", f"{d}/b.xyz"), 2, "b.xyz", ".txt")
+    a = ok(accrue("generate", f"{d}/run", "--prompt", "the lazy", "--max_new_tokens", 8, "--seed", 3))
+    assert a.out.startswith("the lazy") and len(a.out) > 10
+    for way in (dict(ACCRUE_ISA="scalar"), {}):
+        b = ok(accrue("generate", f"{d}/run", "--prompt", "the lazy", "--max_new_tokens", 8, "--seed", 3, "--json", **way)).json
+        assert a.out == "the lazy" + b["text"] + "\n" and b["tokens"] <= 8, (a.out, b)
+    greedy = [ok(accrue("generate", f"{d}/run", "--prompt", "a", "--temperature", 0, "--seed", s, "--json")).json["ids"] for s in (1, 2)]
+    assert greedy[0] == greedy[1] and greedy[0]
+    long = ok(accrue("generate", f"{d}/run", "--prompt", "a", "--max_new_tokens", 999, "--json")).json
+    assert long["stop"] in ("context", "end") and long["prompt_tokens"] + long["tokens"] <= 24
+
+
+def test_generate_refuses(d):
+    recipe = recipe_in(d, steps=1)
+    ok(train(recipe, f"{d}/run"))
+    refused(accrue("generate", f"{d}/none"), 2, "there is no such folder")
+    refused(accrue("generate", f"{d}/run", "--prompt", "a", "--top_p", 0), 2, "--top_p", "'0'")
+    refused(accrue("generate", f"{d}/run", "--prompt", "a", "--prompt_file", "-"), 2, "one of them")
+    refused(accrue("generate", f"{d}/run", "--prompt", "a " * 99), 2, "24 places")
+    refused(accrue("generate", f"{d}/run", "--prompt", "a", "--dtype", "int8"), 2, "int8")
+    os.remove(f"{d}/run/tokenizer.json")
+    refused(accrue("generate", f"{d}/run", "--prompt", "a"), 3, "tokenizer.json")
+    ok(train(SEED, f"{d}/mlp"))
+    refused(accrue("generate", f"{d}/mlp", "--prompt", "a"), 3, "accrue.json")
+
+
+def test_fine_tuning(d):
+    """A run is exported, and goes on learning from a few lines of JSON."""
+    recipe = recipe_in(d, steps=3)
+    ok(train(recipe, f"{d}/run"))
+    ok(accrue("convert", f"{d}/run", "--to", "hf", "--out", f"{d}/base"))
+    lines = [{"prompt": f"say {w}: ", "completion": w} for w in WORDS[:6]]
+    lines += [{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "the fox"}]}, {"text": "a dog"}]
+    write(f"{d}/chats.jsonl", "".join(json.dumps(l) + "\n" for l in lines))
+    write(f"{d}/sft.yaml", f"""
+model: {{type: hf, path: base}}
+data: {{train: {{format: jsonl, path: chats.jsonl}}, sequence_length: 24, template: plain}}
+optimizer: adamw
+learning_rate: 1e-3
+effective_batch_size: 4
+max_steps: 10
+""")
+    a = ok(train(f"{d}/sft.yaml", f"{d}/tuned"))
+    assert "loss on " in a.err, a.err
+    losses = [l["loss"] for l in read_metrics(f"{d}/tuned") if "loss" in l]
+    assert losses[-1] < losses[0]
+    assert ok(accrue("generate", f"{d}/tuned", "--prompt", "say fox: ", "--max_new_tokens", 4)).out.startswith("say fox: ")
+    assert {k: v[0] for k, v in read_tensors(f"{d}/tuned/model.safetensors").items()} == \
+           {k: v[0] for k, v in read_tensors(f"{d}/base/model.safetensors").items()}
+    write(f"{d}/chats.jsonl", '{"prompt": "a", "completion": ""}\n')
+    refused(train(f"{d}/sft.yaml", f"{d}/none"), 3, "chats.jsonl")
+    assert not os.path.exists(f"{d}/none")
+
+
+def test_refusals(d):
+    recipe = recipe_in(d, steps=2)
+    refused(train(recipe, f"{d}/run", "--memory_limit", "2MiB"), 4, "MiB would do")
+    refused(train(recipe, f"{d}/run", "--model.vocab_size", 299), 2, "299", "300")
+    refused(train(recipe, f"{d}/run", "--model.num_attention_heads", 5), 2, "5")
+    refused(train(recipe, f"{d}/run", "--model.max_position_embeddings", 8), 2, "8")
+    refused(train(recipe, f"{d}/run", "--data.train.path", f"{d}/no.txt"), 3, "no.txt")
+    refused(train(recipe, f"{d}/run", "--data.tokenizer", f"{d}/no.json"), 2, "leave one")
+    assert not os.path.exists(f"{d}/run")
+
+
+def test_plan_and_verify(d):
+    recipe = recipe_in(d, steps=3)
+    p = ok(accrue("plan", recipe, "--json")).json
+    assert p["updates"] == 3 and p["update_seconds"] > 0 and p["planned_bytes"] > p["arena_bytes"] > 0
+    assert "MiB" in ok(accrue("plan", recipe, "--fit", "64MiB")).out
+    v = ok(accrue("verify", recipe, "--json")).json
+    assert v["same_bits"] and v["runs"] > 5 and v["accumulation_error"] < 1e-4
+
+
+if __name__ == "__main__":
+    run_tests(globals())
