@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define MAGIC "ACRTOKEN"
+static const char magic[8] = MAGIC; /* no terminator in the file */
 
 enum {
     VERSION = 1,
@@ -67,7 +68,7 @@ static acr_status put(acr__token_writer *w, const void *bytes, size_t n)
 static acr_status put_head(acr__token_writer *w)
 {
     uint8_t *p = w->buffer;
-    memcpy(p, MAGIC, 8);
+    memcpy(p, magic, sizeof magic);
     put_le(p + 8, VERSION, 4);
     put_le(p + 12, (uint64_t)w->width, 2);
     put_le(p + 14, w->head.masked ? MASKED : 0, 2);
@@ -210,7 +211,7 @@ static acr_status take_head(acr__token_file *f)
             "%s: not a token file: it has %lld bytes, at least %d are needed; accrue tokenize FILE --out makes one",
             f->path, (long long)f->bytes, HEAD_BYTES + FOOT_BYTES);
     TRY(acr__file_pread(f->ctx, f->path, f->fd, p, sizeof p, 0));
-    FAIL_IF(memcmp(p, MAGIC, 8) != 0, f->ctx, ACR_E_DATA,
+    FAIL_IF(memcmp(p, magic, sizeof magic) != 0, f->ctx, ACR_E_DATA,
             "%s: not a token file: it does not begin with %s; accrue tokenize FILE --out makes one", f->path, MAGIC);
     uint64_t version = take_le(p + 8, 4), width = take_le(p + 12, 2), flags = take_le(p + 14, 2), vocabulary = take_le(p + 16, 8);
     int64_t eos = (int64_t)take_le(p + 24, 8);

@@ -267,7 +267,7 @@ typedef struct acr_kernels {
  * is kernel_select's business. */
 extern const acr_kernels acr__kernels_scalar, acr__kernels_ref64;
 #if defined(__x86_64__)
-extern const acr_kernels acr__kernels_avx2, acr__kernels_avx512;
+extern const acr_kernels acr__kernels_avx2, acr__kernels_avx512, acr__kernels_avx512_bf16, acr__kernels_amx;
 #elif defined(__aarch64__)
 extern const acr_kernels acr__kernels_neon;
 #endif

@@ -6,6 +6,7 @@
 #include "base/bf16.h"
 #include "base/fpenv.h"
 #include "kernel/mma32.h"
+#include "kernel/self_test.h"
 #include "unit/bf16_paths.h"
 
 #include <setjmp.h>
@@ -424,6 +425,29 @@ static void test_controls(void **state)
     }
 }
 
+static void off_by_order(const acr_gemm *g)
+{
+    for (int64_t i = 0; i < g->m; i++)
+        for (int64_t j = 0; j < g->n; j++) {
+            float *c = (float *)g->c + i * g->c_row + j, x = g->start == ACR_START_C ? *c : 0;
+            x = g->start == ACR_START_ROW ? ((const float *)g->row)[j] : x;
+            *c = element(SWAPPED, g, i, j, x);
+        }
+}
+
+/* What guards the paths that are offered only after a trial: it passes what is right
+ * and sees what is not. */
+static void test_trial(void **state)
+{
+    (void)state;
+    acr_kernels k;
+    for (int i = 0; bf16_path(i, &k); i++) {
+        assert_true(acr__self_test_bf16(&k));
+        k.gemm_bf16 = off_by_order;
+        assert_false(acr__self_test_bf16(&k));
+    }
+}
+
 int main(void)
 {
     bf16_paths_skipped();
@@ -433,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_few_rows_many_panels), cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_edge_values),      cmocka_unit_test(test_shares),
         cmocka_unit_test(test_runs_are_calls),   cmocka_unit_test(test_controls),
+        cmocka_unit_test(test_trial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

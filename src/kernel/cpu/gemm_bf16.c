@@ -16,6 +16,7 @@
 
 #define ISA_NAME(name)  ACR__GEMM_PASTE(acr__##name, ACR_ISA)
 #define A_BLOCK         ACR__GEMM_PASTE(ACR__BF16_A_BLOCK, ACR_ISA)
+#define COLUMNS         ACR__GEMM_PASTE(ACR__BF16_COLUMNS, ACR_ISA)
 #define LOW(w)          (2 * (w))
 #define HIGH(w)         (2 * (w) + 1)
 enum {
@@ -175,6 +176,9 @@ INLINE void few_rows(int rows, int panels, const struct tile *t, float *acc)
         }
     }
 }
+
+static void enter(void) {}
+static void leave(void) {}
 
 typedef void tile_fn(const struct tile *t, float *acc);
 #define MANY(rows) \

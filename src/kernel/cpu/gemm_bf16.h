@@ -9,19 +9,25 @@
 #include "kernel/cpu/gemm_f32.h"
 
 /* Scratch: a row tile of A and a block of B, SLAB blocks deep. A row tile takes
- * A_BLOCK bytes a block of depth; the block of B COLUMNS columns. */
+ * A_BLOCK bytes a block of depth; the block of B has so many columns: more where a
+ * product costs so little that packing A again for each of them would show. */
 enum {
     ACR__BF16_SLAB = 16,
-    ACR__BF16_COLUMNS = 384,
-    ACR__BF16_HEAD_neon = 64,
     ACR__BF16_A_BLOCK_avx2 = 32 * 8 * 4,
     ACR__BF16_A_BLOCK_avx512 = 32 * 16 * 4,
     ACR__BF16_A_BLOCK_neon = 32 * 8 * 4,
     ACR__BF16_A_BLOCK_avx512_bf16 = 6 * 64,
     ACR__BF16_A_BLOCK_amx = 32 * 64,
+    ACR__BF16_COLUMNS_avx2 = 384,
+    ACR__BF16_COLUMNS_avx512 = 384,
+    ACR__BF16_COLUMNS_neon = 384,
+    ACR__BF16_COLUMNS_avx512_bf16 = 384,
+    ACR__BF16_COLUMNS_amx = 768,
 };
-#define ACR__BF16_SCRATCH(a_block) \
-    (ACR__BF16_SLAB * (size_t)((a_block) + ACR__BF16_COLUMNS * ACR_BLOCK * 2) + ACR__BF16_COLUMNS / 16 * 64)
+#define ACR__BF16_SCRATCH_OF(a_block, columns) \
+    (ACR__BF16_SLAB * (size_t)((a_block) + (columns)*ACR_BLOCK * 2) + (columns) / 16 * 64)
+#define ACR__BF16_SCRATCH(isa) \
+    ACR__BF16_SCRATCH_OF(ACR__GEMM_PASTE(ACR__BF16_A_BLOCK, isa), ACR__GEMM_PASTE(ACR__BF16_COLUMNS, isa))
 
 #define ACR__BF16_DECLARE(isa)                                                                                     \
     void acr__gemm_bf16_##isa(const acr_gemm *g);                                                                  \

@@ -6,11 +6,13 @@
  *   NR, ROWS, ROW_UNIT     columns of a panel; most rows of a tile, of which it has a multiple if it can
  *   TWO_ROWS               rows up to which a tile takes two panels at once
  *   A_BLOCK, HEAD          bytes of a block of a packed row tile; before a packed panel
+ *   COLUMNS                of a block of B in scratch
  *   LOW(w), HIGH(w)        depths in the halves of word w of a block
  *   pack_a(from, bf16, a_row, a_col, rows, depth, to)   a block of a row tile
  *   head(panel, blocks)    fills a packed panel's HEAD bytes
  *   least_of(a, blocks)    what tile.a_least shall hold of a packed row tile
  *   tile_run(tile)         a row tile against one or two panels
+ *   enter(), leave()       what the tiles of a product need around them
  *
  * Invariant: rule 2. An element of C takes its blocks in order, one add each;
  * cutting the depth between blocks stores C and takes it up again, which rounds
@@ -30,7 +32,7 @@
 
 enum { SLAB = ACR__BF16_SLAB, WORDS = ACR_BLOCK / 2, B_BLOCK = WORDS * NR * 4 };
 /* Columns of a packed B that are streamed past the row tiles at a time. */
-enum { STREAMED = 512 };
+enum { STREAMED = COLUMNS / 3 * 4 };
 
 struct tile {
     int64_t rows, columns, blocks; /* columns: of both panels where there are two */
@@ -49,6 +51,8 @@ static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, in
 static void head(char *panel, int64_t blocks);
 static uint32_t least_of(const char *a, int64_t blocks);
 static void tile_run(const struct tile *t);
+static void enter(void);
+static void leave(void);
 
 static inline int64_t bytes_of(bool bf16) { return bf16 ? 2 : 4; }
 static inline int64_t blocks_of(int64_t k) { return (k + ACR_BLOCK - 1) / ACR_BLOCK; }
@@ -246,7 +250,7 @@ static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n
 static ACR_APART void product(const acr_gemm *g)
 {
     struct tile t = {.c_row = g->c_row};
-    const int64_t most = g->packed ? g->m <= ROWS ? g->n : STREAMED : ACR__BF16_COLUMNS;
+    const int64_t most = g->packed ? g->m <= ROWS ? g->n : STREAMED : COLUMNS;
     for (int64_t j = 0, n; j < g->n; j += n) {
         n = acr__min(g->n - j, most);
         int64_t cut = 0;
@@ -281,7 +285,9 @@ void ISA_NAME(gemm_bf16)(const acr_gemm *g)
         return;
     }
     acr__fp before = acr__flush_enter();
+    enter();
     product(g);
+    leave();
     acr__flush_leave(before);
 }
 

@@ -27,9 +27,10 @@ ACR__GEMM_DECLARE(avx512)
 ACR__GEMM_DECLARE(neon)
 #undef ACR__GEMM_DECLARE
 
-#ifdef ACR_ISA
 #define ACR__GEMM_PASTE_(name, isa) name##_##isa
 #define ACR__GEMM_PASTE(name, isa) ACR__GEMM_PASTE_(name, isa)
+
+#ifdef ACR_ISA
 #define acr__gemm_f32 ACR__GEMM_PASTE(acr__gemm_f32, ACR_ISA)
 #define acr__pack_b_f32 ACR__GEMM_PASTE(acr__pack_b_f32, ACR_ISA)
 #define ACR__GEMM_PANEL ACR__GEMM_PASTE(ACR__GEMM_PANEL, ACR_ISA)

@@ -9,7 +9,8 @@
 
 #include <stdint.h>
 
-#if defined(__clang__)
+#if defined(UNROLL) /* as it was told */
+#elif defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 32")

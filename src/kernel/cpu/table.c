@@ -20,7 +20,7 @@
         ACR_HOST_MEMORY,                                                                 \
         .gemm = acr__gemm_f32,                                                           \
         .pack_b = acr__pack_b_f32,                                                       \
-        .gemm_bf16_scratch = ACR__BF16_SCRATCH(ACR__GEMM_PASTE(ACR__BF16_A_BLOCK, isa)), \
+        .gemm_bf16_scratch = ACR__BF16_SCRATCH(isa),                                     \
         .bf16_bytes = 2,                                                                 \
         .gemm_bf16 = ACR__GEMM_PASTE(acr__gemm_bf16, isa),                               \
         .pack_b_bf16 = ACR__GEMM_PASTE(acr__pack_b_bf16, isa),                           \
