@@ -220,18 +220,22 @@ static void mark_outputs(acr_trainer *t)
 }
 
 /* Huge pages for the whole 2 MiB pieces inside the arena: the weights then fall
- * evenly on the cache's sets. They add nothing to the arena's size, and where
- * the system has none to give nothing happens. Not with the caller's allocator,
- * whose memory is not ours to advise on. */
-static void advise_huge(const acr_trainer *t, size_t bytes)
+ * evenly on the cache's sets. They add nothing to the arena's size, and where the
+ * system has none to give nothing happens. Then all of it is taken at once: memory
+ * that is not there is missed before the first window, not in the middle of one, and
+ * no window waits for pages to be cleared. Not with the caller's allocator, whose
+ * memory is not ours to advise on. */
+static void claim(const acr_trainer *t, size_t bytes)
 {
-#ifdef MADV_HUGEPAGE
     const uintptr_t huge = (uintptr_t)2 << 20;
     uintptr_t begin = (uintptr_t)t->arena, first = (begin + huge - 1) & ~(huge - 1), last = (begin + bytes) & ~(huge - 1);
-    if (!t->ctx->opts.alloc && first < last)
-        (void)madvise(t->arena + (first - begin), last - first, MADV_HUGEPAGE);
-#else
-    (void)t, (void)bytes;
+    if (t->ctx->opts.alloc || first >= last)
+        return;
+#ifdef MADV_HUGEPAGE
+    (void)madvise(t->arena + (first - begin), last - first, MADV_HUGEPAGE);
+#endif
+#ifdef MADV_POPULATE_WRITE
+    (void)madvise(t->arena + (first - begin), last - first, MADV_POPULATE_WRITE);
 #endif
 }
 
@@ -259,7 +263,7 @@ static ACR_APART acr_status fill(acr_trainer *t)
         !t->segments || !t->memory || !t->host)
         return ACR_E_NO_MEMORY;
     t->arena = (char *)t->memory + (64 - (uintptr_t)t->memory % 64) % 64;
-    advise_huge(t, p->arena_bytes);
+    claim(t, p->arena_bytes);
     for (int s = 0; s < p->segment_count; s++)
         t->segments[s] = (acr__segment_memory){
             .value = memory_of(t, p->segments[s].value),

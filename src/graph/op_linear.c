@@ -25,33 +25,50 @@ typedef struct sharing {
     uint64_t turn;
 } sharing;
 
-enum { OWN_ROWS = 48, PIECE_ROWS = 28, LEAST_PIECES = 8, PIECE_ENTRIES = 256 };
+enum {
+    OWN_ROWS = 48,
+    PIECE_ROWS = 28,
+    PIECE_COLUMNS = 64, /* whole panels everywhere */
+    PIECE_ENTRIES = 256,
+    LEAST_PIECES = 8,
+    MOST_PIECES = 32, /* of rows of a weight */
+    LEAST_COLUMNS = 256,
+};
 
 /* Members own rows where there are enough of them: of samples, because what one
  * wrote through the whole network another need not fetch; of a weight, because a
- * piece of rows packs its own part of dY and no more. Else columns, which divides
- * the weights among the members' caches; rows again where columns divide badly. */
-static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket kind, int64_t m, int64_t n,
+ * piece of rows packs its own part of dY and no more, though all of X, so pieces are
+ * few. Not where a weight that no copy is kept of is packed on the way: by columns
+ * each part of it is packed once, not by every member and for every piece. Else
+ * columns, which divides the weights among the members' caches; rows again where
+ * columns divide badly. */
+static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g,
                      enum acr__split split, int index, int count)
 {
+    const int64_t m = g->m, n = g->n;
     if (count == 1)
         return (sharing){.m = m, .n = n, .total = n, .owned = n, .count = 1};
     int64_t panel = run->k->panel;
-    bool samples = split == ACR_SPLIT_SAMPLES;
     int64_t per_n = acr__round_up((n + panel - 1) / panel, count) / count * panel, per_m = (m + count - 1) / count;
     bool worse = per_m * n * 26 < per_n * m * 25; /* columns would be shared more than 4% worse */
     sharing s = {.m = m, .n = n, .index = index, .count = count, .turn = run->turn,
                  .ticket = e->tickets + kind};
     s.rows = per_m >= OWN_ROWS || (worse && (per_m >= 12 || n <= panel));
     s.unit = s.rows ? PIECE_ROWS : panel;
+    bool all_owned = split == ACR_SPLIT_SAMPLES && !s.rows;
+    if (s.rows && g->a_col == 1 && !g->packed && !worse && per_n >= LEAST_COLUMNS) {
+        s.rows = false;
+        s.unit = PIECE_COLUMNS;
+    } else if (s.rows && g->a_col != 1) {
+        s.unit = acr__max(s.unit, m / MOST_PIECES / 12 * 12);
+    }
     if (split == ACR_SPLIT_ENTRY_ROWS || split == ACR_SPLIT_ENTRY_COLUMNS) {
         s.rows = split == ACR_SPLIT_ENTRY_ROWS;
         s.unit = PIECE_ENTRIES;
     }
     s.total = s.rows ? m : n;
     int64_t pieces = (s.total + s.unit - 1) / s.unit;
-    bool by_weights = samples && !s.rows;
-    s.owned = pieces >= LEAST_PIECES && !by_weights ? (pieces - pieces / 4) * s.unit : s.total;
+    s.owned = pieces >= LEAST_PIECES && !all_owned ? (pieces - pieces / 4) * s.unit : s.total;
     return s;
 }
 
@@ -102,7 +119,7 @@ static void multiply_block(const acr__run *run, acr_gemm g, const block *b, int 
 void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g,
                    enum acr__split split, int index, int count)
 {
-    sharing s = share(run, e, kind, g->m, g->n, split, index, count);
+    sharing s = share(run, e, kind, g, split, index, count);
     for (block b; next_block(&s, &b);)
         multiply_block(run, *g, &b, index);
 }
@@ -215,7 +232,7 @@ void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__ro
             .cuts = rows->cuts.ends, .cut_count = rows->cuts.count, .cut_first = rows->cuts.first + r,
         };
         bool ends = acr__ends_chain(rows->at + last, rows->at + next);
-        sharing s = share(run, e, ACR_TICKET_GRADIENT, m, n, split, index, count);
+        sharing s = share(run, e, ACR_TICKET_GRADIENT, &g, split, index, count);
         if (next - r < rows->count)
             s.owned = s.total; /* another block of the same chains follows: each stays with its member */
         for (block b; next_block(&s, &b);) {
