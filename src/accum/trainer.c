@@ -147,17 +147,17 @@ static acr_status list_trained(acr_trainer *t)
 
 /* As PyTorch's Linear, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), or N(0, std^2), or one
  * value: keyed by name, so that members may share them out. */
-static void initial_piece(const acr_graph *g, const acr__param *p, uint32_t hash, int64_t at, int64_t n, float *out)
+static void initial_piece(const acr_trainer *t, const acr__param *p, uint32_t hash, int64_t at, int64_t n, float *out)
 {
     if (p->std > 0) {
-        acr__init_normals(g->seed, hash, (uint64_t)at, n, out);
+        t->run.k->init_normals(t->g->seed, hash, (uint64_t)at, n, out);
         for (int64_t j = 0; j < n; j++)
             out[j] *= p->std;
         return;
     }
     float bound = p->fan_in > 0 ? (float)(1.0 / sqrt((double)p->fan_in)) : 0.0f;
     for (int64_t j = 0; j < n; j++)
-        out[j] = p->fan_in > 0 ? bound * acr__init_uniform(g->seed, hash, (uint64_t)(at + j)) : p->fill;
+        out[j] = p->fan_in > 0 ? bound * acr__init_uniform(t->g->seed, hash, (uint64_t)(at + j)) : p->fill;
 }
 
 static void initial_weights(void *arg, int index, int count)
@@ -172,7 +172,7 @@ static void initial_weights(void *arg, int index, int count)
         acr__share(p->elements, 512, index, count, &at, &last);
         for (int64_t n; at < last; at += n) {
             n = acr__min(512, last - at);
-            initial_piece(t->g, p, hash, at, n, piece);
+            initial_piece(t, p, hash, at, n, piece);
             acr__put_floats(t, value, at, n, piece);
         }
     }

@@ -10,7 +10,9 @@
  *
  * A compiler may move arithmetic over the write of the control register, so the
  * arithmetic must be in a function that is not inlined between the two: mark it
- * ACR_APART. ACR_IN_CANON does all of this for one call that gives a value. */
+ * ACR_APART. ACR_IN_CANON does all of this for one call that gives a value. A call
+ * that only computes from its arguments would be moved as a whole: it says
+ * ACR_STAYS_PUT(). */
 #ifndef ACR_FPENV_H
 #define ACR_FPENV_H
 
@@ -54,7 +56,8 @@ enum { ACR_FP_FLUSH = ACR_FP_DEFAULT | 0x8040 };
 enum { ACR_FP_FLUSH = ACR_FP_DEFAULT };
 #endif
 
-#define ACR_APART __attribute__((noinline))
+#define ACR_APART       __attribute__((noinline))
+#define ACR_STAYS_PUT() __asm__ volatile("" : : : "memory")
 #define ACR_IN_CANON(result, call)   \
     do {                             \
         acr__fp fp_saved_;           \

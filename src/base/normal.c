@@ -1,33 +1,14 @@
-/* normal.c: standard normal numbers, by Box and Muller, counted like everything
- * random (philox.h). The polar method would be faster, but it rejects, so how
- * many draws a number takes would depend on the draws. */
+/* normal.c: standard normal numbers for callers and for the plain tables. */
 #include "base/fpenv.h"
-#include "base/functions.h"
-#include "base/philox.h"
+#include "base/normal_impl.h"
 #include <accrue/accrue.h>
-#include <math.h>
-
-static uint64_t word64(const uint32_t *w) { return (uint64_t)w[1] << 32 | w[0]; }
-
-/* Numbers 2*block and 2*block + 1 of a stream: a cosine and a sine. */
-static ACR_APART void normal_pair(uint64_t seed, uint32_t stream, uint64_t block, uint32_t use, float pair[2])
-{
-    uint32_t key[2], out[4];
-    const uint32_t ctr[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, use};
-    acr__philox_key(seed, ACR_TWEAK_NORMAL, key);
-    acr__philox4x32(ctr, key, out);
-    double u = (double)((word64(out) >> 11) + 1) * 0x1p-53; /* (0, 1]: its logarithm is finite */
-    double angle = (double)(word64(out + 2) >> 11) * 0x1p-53 * 0x1.921fb54442d18p+2; /* 2 pi */
-    double radius = sqrt(-2.0 * acr__log64(u));
-    pair[0] = (float)(radius * acr__cos64(angle));
-    pair[1] = (float)(radius * acr__sin64(angle));
-}
 
 static ACR_APART float normal(uint64_t seed, uint32_t stream, uint64_t index)
 {
-    float pair[2];
-    normal_pair(seed, stream, index / 2, 0, pair);
-    return pair[index % 2];
+    ACR_STAYS_PUT();
+    float both[2];
+    normal_pair(seed, stream, index / 2, 0, both);
+    return both[index % 2];
 }
 
 float acr_normal(uint64_t seed, uint32_t stream, uint64_t index)
@@ -39,11 +20,5 @@ float acr_normal(uint64_t seed, uint32_t stream, uint64_t index)
 
 void acr__init_normals(uint64_t seed, uint32_t name_hash, uint64_t first, int64_t n, float *out)
 {
-    float pair[2];
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t element = first + (uint64_t)i;
-        if (i == 0 || element % 2 == 0)
-            normal_pair(seed, name_hash, element / 2, 1, pair);
-        out[i] = pair[element % 2];
-    }
+    fill_normals(seed, name_hash, first, n, out);
 }

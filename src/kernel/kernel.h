@@ -261,6 +261,9 @@ typedef struct acr_kernels {
     void (*join)(int64_t n, const void *src, void *dst);
     void (*sgd)(const acr_sgd_args *a, int64_t n, void *p, const void *g, void *momentum_buffer);
     void (*adam)(const acr_adam_args *a, int64_t n, void *p, const void *g, void *m, void *v);
+
+    /* acr__init_normals (base/philox.h), floats in every table */
+    void (*init_normals)(uint64_t seed, uint32_t name_hash, uint64_t first, int64_t n, float *out);
 } acr_kernels;
 
 /* Every table this build holds, best last; which of them this processor runs

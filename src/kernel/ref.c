@@ -310,4 +310,5 @@ const acr_kernels ACR_REF(kernels) = {
     .join = join,
     .sgd = sgd,
     .adam = adam,
+    .init_normals = acr__init_normals,
 };

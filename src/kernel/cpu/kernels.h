@@ -46,6 +46,9 @@ void ACR_CPU(softmax_back)(int64_t rows, int64_t cols, const void *dy, int64_t l
 /* loss.c */
 void ACR_CPU(loss)(const acr_loss_args *a);
 
+/* normal.c */
+void ACR_CPU(init_normals)(uint64_t seed, uint32_t name_hash, uint64_t first, int64_t n, float *out);
+
 /* update.c */
 void ACR_CPU(column_sum)(int64_t rows, int64_t cols, const void *dy, int64_t lddy, void *acc);
 void ACR_CPU(gather)(int64_t rows, int64_t cols, const int32_t *id, const void *table, int64_t ldt, void *y,

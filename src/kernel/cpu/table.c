@@ -52,6 +52,7 @@
         .join = ACR_CPU(join),                                                           \
         .sgd = ACR_CPU(sgd),                                                             \
         .adam = ACR_CPU(adam),                                                           \
+        .init_normals = ACR_CPU(init_normals),                                           \
     }
 
 const acr_kernels ACR_CPU(kernels) = TABLE(ACR_ISA);
