@@ -70,8 +70,8 @@ static double with_open_block(const acr_trainer *t, const acr__use_sum *u, int64
         run->k->copy(1, 1, u->acc + i * es, 1, cell, 1, false);
     acr_gemm g = {
         .m = 1, .n = 1, .k = run->stage_rows[u->domain],
-        .a = dy->p + i / cols * es, .a_row = 1, .a_col = dy->ld,
-        .b = x->p + i % cols * es, .b_row = x->ld, .b_col = 1,
+        .a = dy->p + i / cols * acr__slot_es(run, dy), .a_row = 1, .a_col = dy->ld, .a_bf16 = dy->operands,
+        .b = x->p + i % cols * acr__slot_es(run, x), .b_row = x->ld, .b_col = 1, .b_bf16 = x->operands,
         .c = cell, .c_row = 1, .start = begins ? ACR_START_ZERO : ACR_START_C, .scratch = run->scratch,
     };
     run->k->gemm_bf16(&g);

@@ -9,6 +9,7 @@
 #include "accum/trainer.h"
 #include "base/context.h"
 #include "base/fpenv.h"
+#include "graph/op.h"
 #include <stdatomic.h>
 #include <string.h>
 
@@ -228,6 +229,11 @@ static void run_step(const acr_trainer *t, const acr__run *run, const acr__step 
     bool forward = s->phase == ACR_FORWARD || s->phase == ACR_AGAIN;
     acr__step_fn *fn = forward ? op->forward : s->phase == ACR_BACKWARD ? op->backward : op->gradient;
     fn(run, e, index, count);
+    if (!forward || !e->kept.p)
+        return;
+    if (count > 1)
+        barrier(t, count);
+    acr__keep_operands(run, e, index, count);
 }
 
 /* mean_of_micro_batches and sum_of_micro_batch_means: every weight is divided by
@@ -356,8 +362,9 @@ static void keep_rest(acr_trainer *t, acr_domain d, int64_t due, int64_t rest)
     for (int i = 0; i < t->plan->buffer_count && rest > 0 && due > 0; i++) {
         const acr__buffer *b = &t->plan->buffers[i];
         char *p = t->arena + b->offset;
-        if (b->staged && b->domain == d)
-            t->run.k->copy(rest, b->ld, p + due * b->ld * (int64_t)t->run.es, b->ld, p, b->ld, false);
+        int64_t es = (int64_t)t->run.es, ld = b->ld * (int64_t)(b->operands ? t->run.k->bf16_bytes : t->run.es) / es;
+        if (b->staged && b->domain == d) /* in reals, whatever it holds: rows are whole lines */
+            t->run.k->copy(rest, ld, p + due * ld * es, ld, p, ld, false);
     }
 }
 

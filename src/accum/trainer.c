@@ -13,7 +13,7 @@ static acr__slot slot_of(const acr_trainer *t, int buffer)
     if (buffer < 0)
         return (acr__slot){0};
     const acr__buffer *b = &t->plan->buffers[buffer];
-    return (acr__slot){t->arena + b->offset, b->ld, b->staged || t->plan->opts.cache_rows};
+    return (acr__slot){t->arena + b->offset, b->ld, b->staged || t->plan->opts.cache_rows, b->operands};
 }
 
 static void *memory_of(const acr_trainer *t, int buffer)
@@ -54,7 +54,8 @@ static void place_exec(acr_trainer *t, int i)
     e->tickets = t->tickets + i * ACR_TICKETS;
     e->domain = n->domain;
     e->cost = cost_of(t->g, n);
-    e->out = slot_of(t, own->value);
+    e->out = slot_of(t, own->wide >= 0 ? own->wide : own->value);
+    e->kept = slot_of(t, own->wide >= 0 ? own->value : -1);
     e->dout = slot_of(t, own->grad);
     e->aux = slot_of(t, own->aux);
     e->class_weight = memory_of(t, own->class_weight);
@@ -70,7 +71,7 @@ static void place_exec(acr_trainer *t, int i)
         bool param = in->op == ACR_OP_param;
         e->in_cols[j] = in->cols;
         if (param)
-            e->in[j] = (acr__slot){acr__value_at(t, &t->plan->param_places[in->param].at, 0), in->shape[in->ndim - 1], false};
+            e->in[j] = (acr__slot){.p = acr__value_at(t, &t->plan->param_places[in->param].at, 0), .ld = in->shape[in->ndim - 1]};
         else
             e->in[j] = slot_of(t, t->plan->places[n->in[j]].value);
         if (!param && n->needs_grad && in->needs_grad)

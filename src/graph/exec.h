@@ -19,6 +19,7 @@ typedef struct acr__slot {
     char *p; /* NULL: there is none */
     int64_t ld;
     bool staged;
+    bool operands; /* acr_kernels.bf16_bytes an element: what round_bf16 wrote, not reals */
 } acr__slot;
 
 /* The products of a linear or head node, or attention's two steps; each counts the
@@ -30,6 +31,7 @@ typedef struct acr__exec {
     acr_domain domain;
     int64_t cost; /* multiply-adds a row, about: whether threads pay */
     acr__slot out, dout, aux;
+    acr__slot kept; /* where out is kept as operands of products; p NULL: out is its place */
     acr__slot in[8], din[8];
     int64_t in_cols[8];
     bool din_add[8];
@@ -102,10 +104,16 @@ static inline bool acr__ends_chain(int64_t begin, int64_t end) { return end / AC
  * begun at `before`. */
 static inline bool acr__begins_chain(int64_t before, int64_t at) { return at == 0 || acr__ends_chain(before, at); }
 
+/* Bytes of an element. */
+static inline int64_t acr__slot_es(const acr__run *run, const acr__slot *s)
+{
+    return (int64_t)(s->operands ? run->k->bf16_bytes : run->es);
+}
+
 /* The current micro-batch's first row of a slot. */
 static inline char *acr__rows_at(const acr__run *run, const acr__slot *s, acr_domain domain)
 {
-    return s->p + (s->staged ? run->base[domain] * s->ld * (int64_t)run->es : 0);
+    return s->p + (s->staged ? run->base[domain] * s->ld * acr__slot_es(run, s) : 0);
 }
 
 #endif

@@ -87,6 +87,7 @@ typedef struct acr__rows {
     const char *dy;
     int64_t ld_dy;
     const char *x;
+    bool x_operands; /* as acr__slot.operands */
     int64_t ld_x, count, at, before;
     acr__cuts cuts;
 } acr__rows;
@@ -98,6 +99,9 @@ void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__ro
 
 /* The staged rows of a node whose weight takes its gradient from `dy`. */
 acr__rows acr__staged_rows(const acr__run *run, const acr__exec *e, const acr__slot *dy);
+
+/* The rows that a node just computed, as operands, to where they are kept. */
+void acr__keep_operands(const acr__run *run, const acr__exec *e, int index, int count);
 
 /* din[slot] (+)= dout: nothing to do where they share memory. */
 void acr__pass_gradient(const acr__run *run, const acr__exec *e, int slot, int index, int count);

@@ -68,7 +68,7 @@ static chunk chunk_at(const acr__run *run, const acr__exec *e, int64_t row)
 
 static char *rows_at(const acr__run *run, const acr__exec *e, const acr__slot *s, const chunk *c)
 {
-    return acr__rows_at(run, s, e->domain) + c->row * s->ld * (int64_t)run->es;
+    return acr__rows_at(run, s, e->domain) + c->row * s->ld * acr__slot_es(run, s);
 }
 
 static int64_t classes_of(const acr__exec *e) { return e->in_cols[1] / e->in_cols[0]; }
@@ -77,7 +77,7 @@ static void logits(const acr__run *run, const acr__exec *e, const chunk *c, int 
 {
     acr_gemm g = {
         .m = c->rows, .n = classes_of(e), .k = e->in_cols[0],
-        .a = rows_at(run, e, &e->in[0], c), .a_row = e->in[0].ld, .a_col = 1,
+        .a = rows_at(run, e, &e->in[0], c), .a_row = e->in[0].ld, .a_col = 1, .a_bf16 = e->in[0].operands,
         .b = e->in[1].p, .b_row = 1, .b_col = e->in_cols[0],
         .packed = e->packed,
         .c = c->logits, .c_row = e->aux.ld,
@@ -134,7 +134,8 @@ static void gradients(const acr__run *run, const acr__exec *e, const chunk *c, i
         acr__multiply(run, e, ACR_TICKET_BACKWARD, &g, ACR_SPLIT_FEATURES, index, count);
     }
     if (e->acc[1] && !e->aux.staged) {
-        acr__rows rows = {c->logits, e->aux.ld, rows_at(run, e, &e->in[0], c), e->in[0].ld, c->rows,
+        acr__rows rows = {c->logits, e->aux.ld, rows_at(run, e, &e->in[0], c), e->in[0].operands,
+                          e->in[0].ld, c->rows,
                           in_window(run, d, c->row), before, cuts_from(run, d, c->row)};
         acr__weight_gradient(run, e, &rows, classes_of(e), ACR_SPLIT_ENTRY_ROWS, index, count);
     }

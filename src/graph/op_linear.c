@@ -104,8 +104,8 @@ static const char *offset(const void *p, int64_t elements, size_t es)
 static void multiply_block(const acr__run *run, acr_gemm g, const block *b, int index)
 {
     size_t es = run->es;
-    g.a = offset(g.a, b->m0 * g.a_row, es);
-    g.b = offset(g.b, b->n0 * g.b_col, es);
+    g.a = offset(g.a, b->m0 * g.a_row, g.a_bf16 ? run->k->bf16_bytes : es);
+    g.b = offset(g.b, b->n0 * g.b_col, g.b_bf16 ? run->k->bf16_bytes : es);
     if (g.packed)
         g.packed = (const char *)g.packed + (run->bf16 ? run->k->packed_bf16(b->n0, g.k) : (size_t)(b->n0 * g.k) * es);
     g.row = offset(g.row, b->n0, es);
@@ -136,7 +136,7 @@ void acr__linear_forward(const acr__run *run, const acr__exec *e, int index, int
     bool bias = e->node->inputs > 2;
     acr_gemm g = {
         .m = run->rows[e->domain], .n = e->node->cols, .k = e->in_cols[0],
-        .a = acr__rows_at(run, &e->in[0], e->domain), .a_row = e->in[0].ld, .a_col = 1,
+        .a = acr__rows_at(run, &e->in[0], e->domain), .a_row = e->in[0].ld, .a_col = 1, .a_bf16 = e->in[0].operands,
         .b = e->in[1].p, .b_row = acr__weight_in(e->node), .b_col = acr__weight_out(e->node, e->in_cols[0]),
         .packed = e->packed,
         .c = acr__rows_at(run, &e->out, e->domain), .c_row = e->out.ld,
@@ -183,8 +183,8 @@ static void chain_block(const acr__run *run, acr_gemm g, const block *b, int ind
     acr_gemm late = g, early = g;
     early.k = g.k / 2;
     late.k = g.k - early.k;
-    late.a = offset(g.a, early.k * g.a_col, run->es);
-    late.b = offset(g.b, early.k * g.b_row, run->es);
+    late.a = offset(g.a, early.k * g.a_col, g.a_bf16 ? run->k->bf16_bytes : run->es);
+    late.b = offset(g.b, early.k * g.b_row, g.b_bf16 ? run->k->bf16_bytes : run->es);
     late.cut_first += early.k;
     early.start = ACR_START_C;
     multiply_block(run, late, b, index);
@@ -217,7 +217,9 @@ void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__ro
                           enum acr__split split, int index, int count)
 {
     bool transposed = e->node->transposed;
-    int64_t in = e->in_cols[0], es = (int64_t)run->es, m = transposed ? in : out, n = transposed ? out : in;
+    int64_t in = e->in_cols[0], m = transposed ? in : out, n = transposed ? out : in;
+    int64_t es_x = (int64_t)(rows->x_operands ? run->k->bf16_bytes : run->es), es_dy = (int64_t)run->es;
+    int64_t es_left = transposed ? es_x : es_dy, es_right = transposed ? es_dy : es_x;
     const char *left = transposed ? rows->x : rows->dy, *right = transposed ? rows->dy : rows->x;
     int64_t ld_left = transposed ? rows->ld_x : rows->ld_dy, ld_right = transposed ? rows->ld_dy : rows->ld_x;
     int64_t before = run->bf16 ? rows->before : rows->at - 1;
@@ -225,8 +227,9 @@ void acr__weight_gradient(const acr__run *run, const acr__exec *e, const acr__ro
         next = chain_end(run, rows, r, &last);
         acr_gemm g = {
             .m = m, .n = n, .k = next - r,
-            .a = left + r * ld_left * es, .a_row = 1, .a_col = ld_left,
-            .b = right + r * ld_right * es, .b_row = ld_right, .b_col = 1,
+            .a = left + r * ld_left * es_left, .a_row = 1, .a_col = ld_left,
+            .b = right + r * ld_right * es_right, .b_row = ld_right, .b_col = 1,
+            .a_bf16 = transposed && rows->x_operands, .b_bf16 = !transposed && rows->x_operands,
             .c = e->acc[1], .c_row = n,
             .start = acr__begins_chain(before, rows->at + r) ? ACR_START_ZERO : ACR_START_C,
             .cuts = rows->cuts.ends, .cut_count = rows->cuts.count, .cut_first = rows->cuts.first + r,
@@ -264,11 +267,20 @@ static void bias_gradient(const acr__run *run, const acr__exec *e, int slot, int
     }
 }
 
+void acr__keep_operands(const acr__run *run, const acr__exec *e, int index, int count)
+{
+    acr__part p = acr__part_rows(run->rows[e->domain], e->node->cols, index, count);
+    char *to = acr__rows_at(run, &e->kept, e->domain) + p.row * e->kept.ld * acr__slot_es(run, &e->kept);
+    const char *from = acr__part_at(run, &e->out, e->domain, &p);
+    for (int64_t i = 0; i < p.rows; i++, from += e->out.ld * (int64_t)run->es, to += e->kept.ld * acr__slot_es(run, &e->kept))
+        run->k->round_bf16(p.cols, from, to);
+}
+
 acr__rows acr__staged_rows(const acr__run *run, const acr__exec *e, const acr__slot *dy)
 {
     acr_domain d = e->domain;
-    return (acr__rows){dy->p, dy->ld, e->in[0].p, e->in[0].ld, run->due_rows[d], run->stage_first[d], run->last_block[d],
-                       run->cuts[d]};
+    return (acr__rows){dy->p, dy->ld, e->in[0].p, e->in[0].operands, e->in[0].ld, run->due_rows[d],
+                       run->stage_first[d], run->last_block[d], run->cuts[d]};
 }
 
 void acr__linear_gradient(const acr__run *run, const acr__exec *e, int index, int count)

@@ -105,6 +105,11 @@ static void share_gradients(const acr_plan *p, acr_node *root)
     }
 }
 
+static const acr_kernels *kernels_of(const acr_plan *p)
+{
+    return p->g->reference ? &acr__kernels_ref64 : p->ctx->kernels;
+}
+
 static const char *label(const acr__node *n) { return n->name ? n->name : acr__ops[n->op].name; }
 
 static acr_status add_rows(acr_plan *p, int *out, acr_node i, bool staged, acr_kind kind, int64_t cols, size_t element,
@@ -119,6 +124,36 @@ static acr_status add_rows(acr_plan *p, int *out, acr_node i, bool staged, acr_k
     if (!staged)
         acr__plan_untouched(b);
     return ACR_OK;
+}
+
+/* A value that is kept as operands, and the reals that its op writes. */
+static acr_status add_operands(acr_plan *p, acr_node i, bool staged)
+{
+    acr__place *place = &p->places[i];
+    int64_t cols = p->g->nodes[i].cols, even = acr__round_up(cols, 2); /* the stage moves rows as reals */
+    TRY(add_rows(p, &place->value, i, staged, ACR_KIND_ACTIVATION, even, kernels_of(p)->bf16_bytes, ""));
+    p->buffers[place->value].operands = true;
+    return add_rows(p, &place->wide, i, false, ACR_KIND_SCRATCH, cols, p->g->es, ", reals");
+}
+
+/* Whether nothing but products reads a value, as their left factor: then its reals are
+ * rounded once, and kept as what products in bf16 make of them anyway. */
+static bool is_operand(const acr_plan *p, const acr_node *root, acr_node v)
+{
+    const acr_graph *g = p->g;
+    const acr__node *n = &g->nodes[v];
+    if (!g->bf16 || !acr__plan_is_value(n) || !n->inputs || n->is_output || root[v] != v || acr__ops[n->op].saves & SAVES_Y)
+        return false;
+    int read = 0;
+    for (int i = 0; i < g->node_count; i++)
+        for (int j = 0; j < g->nodes[i].inputs; j++) {
+            if (!g->nodes[i].live || g->nodes[i].in[j] != v)
+                continue;
+            if (j > 0 || !acr__is_product(&g->nodes[i]))
+                return false;
+            read++;
+        }
+    return read > 0;
 }
 
 /* Values and gradients of rows. Staged: what the weight gradient reads. */
@@ -145,6 +180,8 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
                 continue;
             if (pass == 1)
                 *slot = gradients ? p->places[roots[i]].grad : p->places[roots[i]].value;
+            else if (!gradients && is_operand(p, roots, i))
+                status = add_operands(p, i, staged[i]);
             else if (roots[i] == i)
                 status = add_rows(p, slot, i, staged[i], n->op == ACR_OP_input ? ACR_KIND_DATA : ACR_KIND_ACTIVATION,
                                   n->cols, n->dtype == ACR_I32 ? sizeof(int32_t) : g->es, gradients ? ".grad" : "");
@@ -358,7 +395,7 @@ static size_t scratch_bytes(const acr_plan *p, const acr_kernels *k)
 static acr_status add_buffers(acr_plan *p)
 {
     acr_graph *g = p->g;
-    const acr_kernels *k = g->reference ? &acr__kernels_ref64 : p->ctx->kernels;
+    const acr_kernels *k = kernels_of(p);
     TRY(add_params(p));
     for (int i = 0; i < g->node_count; i++)
         TRY(add_node_extras(p, i, k));

@@ -13,6 +13,7 @@ typedef struct acr__buffer {
     size_t bytes, offset;
     int64_t ld;
     bool staged;
+    bool operands; /* holds what round_bf16 writes, not reals */
     acr_domain domain; /* staged: whose rows */
     bool host; /* read and written by host code: behind the arena, never on a device */
     bool dropped; /* computed again in the backward: it has a second life then */
@@ -22,7 +23,9 @@ enum { ACR_ALWAYS = INT32_MAX, ACR_ALIGN = 64 }; /* ACR_ALIGN: of every buffer, 
 
 /* What a node has, as indices into buffers; -1: nothing. */
 typedef struct acr__place {
-    int value, grad, aux, packed, packed_back, class_weight;
+    int value, grad, aux;
+    int wide; /* what the op writes, where the value is kept as operands: acr__plan_is_operand */
+    int packed, packed_back, class_weight;
     int table; /* rope's; nodes that turn alike share one */
     /* an embedding with a compact accumulator: for each entry the row of acc that it
      * has in this window, or -1; for each row of the micro-batch its id's row, as host

@@ -169,6 +169,8 @@ static void mark_dropped(acr_plan *p, const bool *again)
                 p->buffers[value].dropped = pass == 0;
             if (aux >= 0)
                 p->buffers[aux].dropped = again[i];
+            if (p->places[i].wide >= 0)
+                p->buffers[p->places[i].wide].dropped = again[i];
         }
 }
 
@@ -180,7 +182,9 @@ static void touch_all(acr_plan *p, int32_t s)
     bool forward = phase == ACR_FORWARD || phase == ACR_AGAIN;
     if (forward || (phase == ACR_BACKWARD && acr__ops[n->op].saves & SAVES_Y))
         touch(p, own->value, s);
-    if (!forward)
+    if (forward)
+        touch(p, own->wide, s);
+    else
         touch(p, own->grad, s);
     if (phase != ACR_GRADIENT)
         touch(p, own->aux, s);

@@ -87,7 +87,7 @@ static acr__slot filled(double *memory, int64_t cols, uint32_t stream, bool posi
     for (int64_t i = 0; i < ROWS * WIDE; i++)
         memory[i] = (double)zoo_uniform(3, stream, (uint64_t)i) + (positive ? 1.5 : 0);
     (void)cols;
-    return (acr__slot){(char *)memory, WIDE, false};
+    return (acr__slot){.p = (char *)memory, .ld = WIDE};
 }
 
 /* Two samples, of which the second holds two documents. */
@@ -119,17 +119,17 @@ static void backward_into(const acr_graph *g, const acr__node *n, int j, const d
         if (v->op == ACR_OP_param) {
             for (int64_t k = 0; k < v->cols; k++)
                 param[i][k] = (double)zoo_uniform(5, (uint32_t)i, (uint64_t)k);
-            e.in[i] = (acr__slot){(char *)param[i], v->shape[v->ndim - 1], false};
+            e.in[i] = (acr__slot){.p = (char *)param[i], .ld = v->shape[v->ndim - 1]};
         } else if (v->dtype == ACR_I32) {
             memcpy(in[i], positions, sizeof positions);
-            e.in[i] = (acr__slot){(char *)in[i], 1, false};
+            e.in[i] = (acr__slot){.p = (char *)in[i], .ld = 1};
         } else {
             e.in[i] = filled(in[i], v->cols, 20 + (uint32_t)i, false);
         }
     }
     e.out = filled(y, n->cols, 1, false);
     e.dout = filled(dy, n->cols, 2, false);
-    e.aux = (acr__slot){(char *)aux, n->op == ACR_OP_attention ? 2 * n->heads : 2, false};
+    e.aux = (acr__slot){.p = (char *)aux, .ld = n->op == ACR_OP_attention ? 2 * n->heads : 2};
     e.table = table_of(n);
     acr__run run = {.k = &acr__kernels_ref64, .es = 8, .training = true, .seed = 1, .scratch = scratch,
                     .scratch_bytes = sizeof scratch, .weight_scale = 1};
@@ -138,7 +138,7 @@ static void backward_into(const acr_graph *g, const acr__node *n, int j, const d
     run.offsets[n->domain] = n->domain == ACR_SAMPLE ? NULL : offsets;
     acr__ops[n->op].forward(&run, &e, 0, 1);
     memcpy(out, start, sizeof(double) * ROWS * WIDE);
-    e.din[j] = (acr__slot){(char *)out, WIDE, false};
+    e.din[j] = (acr__slot){.p = (char *)out, .ld = WIDE};
     e.din_add[j] = add;
     acr__ops[n->op].backward(&run, &e, 0, 1);
 }

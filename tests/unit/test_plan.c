@@ -59,9 +59,9 @@ static void check_entries(const acr_plan *p, const char *name)
     assert_int_equal(acr_plan_entry_get(p, -1, &e), ACR_E_ARGUMENT);
 }
 
-static acr_graph *graph_of(acr_context *ctx, const zoo_case *c, int reference)
+static acr_graph *graph_of(acr_context *ctx, const zoo_case *c, int reference, int products)
 {
-    acr_graph *g = acr_graph_create(ctx, &(acr_graph_opts){sizeof(acr_graph_opts), 1, reference, 0});
+    acr_graph *g = acr_graph_create(ctx, &(acr_graph_opts){sizeof(acr_graph_opts), 1, reference, products});
     c->build(g);
     ZOO_OK(ctx, acr_graph_finish(g));
     return g;
@@ -74,8 +74,8 @@ static void nothing_overlaps(void **state)
     acr_context *ctx;
     ZOO_OK(ctx, acr_context_create(&ctx, NULL));
     for (int c = 0; c < ZOO_COUNT; c++)
-        for (int reference = 0; reference < 2; reference++) {
-            acr_graph *g = graph_of(ctx, &zoo[c], reference);
+        for (int kind = 0; kind < 4; kind++) {
+            acr_graph *g = graph_of(ctx, &zoo[c], kind & 1, kind & 2 ? ACR_BF16 : 0);
             for (int m = 0; m < 4; m++)
                 for (int stage = 0; stage < 3; stage++)
                     for (int k = 0; k <= (int)ACR_ADAMW; k += 3) {
@@ -97,7 +97,7 @@ static void grows_as_said(void **state)
     acr_context *ctx;
     ZOO_OK(ctx, acr_context_create(&ctx, NULL));
     for (int c = 0; c < ZOO_COUNT; c++) {
-        acr_graph *g = graph_of(ctx, &zoo[c], 0);
+        acr_graph *g = graph_of(ctx, &zoo[c], 0, 0);
         size_t padded = 0;
         for (int i = 0; i < acr_param_count(g); i++)
             padded += (size_t)acr__round_up(acr_param_elements(g, i) * 4, 64);
@@ -147,7 +147,7 @@ static void steps_and_names(void **state)
     (void)state;
     acr_context *ctx;
     ZOO_OK(ctx, acr_context_create(&ctx, NULL));
-    acr_graph *g = graph_of(ctx, &zoo[0], 0);
+    acr_graph *g = graph_of(ctx, &zoo[0], 0, 0);
     acr_plan *p = plan_of(g, plan_opts(4, 0, -1, ACR_SGD));
     assert_true(acr_plan_steps(p) > 0);
     for (int i = 0; i < acr_plan_steps(p); i++)
@@ -169,7 +169,7 @@ static void refused(void **state)
     (void)state;
     acr_context *ctx;
     ZOO_OK(ctx, acr_context_create(&ctx, NULL));
-    acr_graph *g = graph_of(ctx, &zoo[0], 0);
+    acr_graph *g = graph_of(ctx, &zoo[0], 0, 0);
     struct {
         acr_plan_opts o;
         acr_status status;
@@ -224,13 +224,13 @@ typedef struct counted {
     zoo_data d;
 } counted;
 
-static void counted_open(counted *t, const zoo_case *c, int threads, acr_plan_opts plan)
+static void counted_open(counted *t, const zoo_case *c, int threads, acr_plan_opts plan, int products)
 {
     memset(t, 0, sizeof *t);
     acr_context_opts o = counting_context(&t->c, threads);
     ZOO_OK(t->r.ctx, acr_context_create(&t->r.ctx, &o));
     t->r.ctx->serial_work = threads > 1 ? 0 : t->r.ctx->serial_work;
-    t->r.g = graph_of(t->r.ctx, c, 0);
+    t->r.g = graph_of(t->r.ctx, c, 0, products);
     t->d = zoo_make(t->r.g, SAMPLES, 5);
     t->r.plan = plan_of(t->r.g, plan);
     t->c.largest = NULL;
@@ -280,7 +280,7 @@ static void nothing_allocates(void **state)
     for (int c = 0; c < ZOO_COUNT; c++)
         for (int threads = 1; threads <= 2; threads++) {
             counted t;
-            counted_open(&t, &zoo[c], threads, plan_opts(3, threads == 1 ? 0 : 3, -1, ACR_ADAMW));
+            counted_open(&t, &zoo[c], threads, plan_opts(3, threads == 1 ? 0 : 3, -1, ACR_ADAMW), 0);
             assert_true(t.c.largest_bytes >= t.r.plan->arena_bytes); /* one allocation, and no more than it needs */
             assert_true(t.c.largest_bytes <= t.r.plan->arena_bytes + 128);
             assert_int_equal((uintptr_t)t.r.t->arena % 64, 0);
@@ -324,11 +324,11 @@ static void poison_window(counted *t)
     }
 }
 
-static uint64_t poisoned(const zoo_case *c, acr_plan_opts plan, bool poisoning)
+static uint64_t poisoned(const zoo_case *c, acr_plan_opts plan, int products, bool poisoning)
 {
     counted t;
     uint64_t h = STATE_BEGIN;
-    counted_open(&t, c, 1, plan);
+    counted_open(&t, c, 1, plan, products);
     for (int u = 0; u < 3; u++) {
         acr_report report = ACR_REPORT_INIT;
         if (poisoning)
@@ -354,10 +354,12 @@ static void nothing_is_carried_over(void **state)
     (void)state;
     for (int c = 0; c < ZOO_COUNT; c++)
         for (int64_t stage = 4; stage <= 12; stage += 8)
-            for (int pack = 0; pack < 2; pack++) {
-                acr_plan_opts plan = plan_opts(4, stage, pack, ACR_ADAMW);
-                if (poisoned(&zoo[c], plan, true) != poisoned(&zoo[c], plan, false))
-                    fail_msg("%s, stage of %d rows: what an earlier micro-batch left shows", zoo[c].name, (int)stage);
+            for (int kind = 0; kind < 4; kind++) {
+                acr_plan_opts plan = plan_opts(4, stage, kind & 1, ACR_ADAMW);
+                int products = kind & 2 ? ACR_BF16 : 0;
+                if (poisoned(&zoo[c], plan, products, true) != poisoned(&zoo[c], plan, products, false))
+                    fail_msg("%s, stage of %d rows, products %d: what an earlier micro-batch left shows", zoo[c].name,
+                             (int)stage, products);
             }
 }
 
@@ -435,9 +437,55 @@ static void shorter_options(void **state)
     acr_context_destroy(ctx);
 }
 
+static size_t bytes_of(const acr_plan *p, const char *name)
+{
+    for (int i = 0; i < acr_plan_entries(p); i++) {
+        acr_plan_entry e;
+        assert_int_equal(acr_plan_entry_get(p, i, &e), ACR_OK);
+        if (!strcmp(e.name, name))
+            return e.bytes;
+    }
+    fail_msg("the plan has no '%s'", name);
+    return 0;
+}
+
+/* Only products read the gelu; the layer_norm is read by an add too, and tanh needs its own value. */
+static void operands_for_products(acr_graph *g)
+{
+    acr_node x = zoo_in(g, "x", 5), y = zoo_in(g, "y", 32), a = acr_gelu(g, acr_linear(g, x, 32, "a"));
+    acr_node b = acr_layer_norm(g, acr_linear(g, a, 32, "b"), 1e-5f, "n"), c = acr_tanh(g, acr_linear(g, b, 32, "c"));
+    acr_loss(g, acr_mse(g, acr_add(g, b, acr_linear(g, c, 32, "d")), y, ACR_NONE));
+}
+
+static void what_products_read_takes_two_bytes(void **state)
+{
+    (void)state;
+    const zoo_case one = {.name = "operands", .build = operands_for_products};
+    acr_context *ctx;
+    ZOO_OK(ctx, acr_context_create(&ctx, NULL));
+    for (int kind = 0; kind < 4; kind++) {
+        acr_graph *g = graph_of(ctx, &one, kind & 1, kind & 2 ? ACR_BF16 : 0);
+        acr_plan *p = plan_of(g, plan_opts(4, 4, -1, ACR_SGD));
+        const size_t real = kind & 1 ? 8 : 4, operand = kind == 2 ? 2 : real;
+        char name[64];
+        for (int i = 0; i < g->node_count; i++) {
+            enum acr__op op = g->nodes[i].op;
+            if (op != ACR_OP_gelu && op != ACR_OP_layer_norm)
+                continue;
+            snprintf(name, sizeof name, "%s %d", op == ACR_OP_gelu ? "gelu" : "layer_norm", i);
+            size_t rows = p->staged ? (size_t)p->stage_samples : 4;
+            assert_int_equal(bytes_of(p, name), rows * 32 * (op == ACR_OP_gelu ? operand : real));
+        }
+        acr_plan_destroy(p);
+        acr_graph_destroy(g);
+    }
+    acr_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_products_read_takes_two_bytes),
         cmocka_unit_test(shorter_options),
         cmocka_unit_test(nothing_overlaps),
         cmocka_unit_test(grows_as_said),
