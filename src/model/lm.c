@@ -8,8 +8,6 @@
 static const char *const families[ACR__LM_FAMILIES] = {"gpt2", "llama", "mistral", "qwen2"};
 const char *acr__lm_family_name(acr__lm_family family) { return families[family]; }
 
-const char *const acr__lm_undecayed[ACR__LM_UNDECAYED] = {"*.bias", "*norm.weight", "*.ln_*.weight"};
-
 /* ---- activations ----------------------------------------------------------------- */
 
 static const struct activation {

@@ -64,11 +64,6 @@ acr_status acr__lm_build(acr_graph *g, const acr__lm *lm, acr__lm_io *io);
 /* The parameter that acr__lm_build gives as head. */
 const char *acr__lm_head_name(const acr__lm *lm);
 
-/* Globs over the parameters that weight decay is usually kept from: biases and
- * norms, all that have one dimension. */
-enum { ACR__LM_UNDECAYED = 3 };
-extern const char *const acr__lm_undecayed[ACR__LM_UNDECAYED];
-
 /* ---- for the files of this folder ------------------------------------------------ */
 enum { ACR__LM_NAME = 96 };
 /* "PREFIX.LAYER.PART" */

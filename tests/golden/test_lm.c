@@ -167,8 +167,7 @@ static zoo_opts options(int64_t micro, int reference, const char *isa, int produ
     o.trainer.adam_beta2 = 0.95;
     o.trainer.adam_epsilon = 1e-8;
     o.trainer.weight_decay = 0.1;
-    o.trainer.weight_decay_exclude_count = ACR__LM_UNDECAYED;
-    o.trainer.weight_decay_exclude = acr__lm_undecayed;
+    o.trainer.weight_decay_min_dims = 2;
     o.trainer.max_grad_norm = 1.0;
     return o;
 }
