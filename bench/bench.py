@@ -13,6 +13,7 @@ import argparse, datetime, json, os, shutil, statistics, subprocess, sys, tempfi
 HERE = os.path.dirname(os.path.abspath(__file__))
 FASHION = os.path.join(HERE, "../recipes/fashion-mnist.yaml")
 SEED = os.path.join(HERE, "../recipes/seed.yaml")
+GPT2 = os.path.join(HERE, "../recipes/gpt2-124m-kjv.yaml")
 MIB, KIB = 1 << 20, 1 << 10
 
 # 784-512-512-10. Forward and weight gradient of all three layers, backward of the last two.
@@ -21,6 +22,12 @@ BACKWARD = 512 * 512 + 512 * 10
 FLOP_SAMPLE = 2 * (2 * WEIGHTS + BACKWARD)
 BYTES_SAMPLE = 4 * (WEIGHTS + BACKWARD)  # weights that one sample alone has to read
 STATE = 4 * (WEIGHTS + 512 + 512 + 10)   # bytes of the parameters
+
+
+def flop_token(places):
+    """GPT-2 124M: three products with each weight, and causal attention over so many places."""
+    return 6 * (12 * 12 * 768 * 768 + 50257 * 768) + 6 * 12 * places * 768
+
 
 
 class Bench:
@@ -238,12 +245,40 @@ def startup(b):
             f"{spread(whole, '{:.1f}')} ms. {4 * b.rounds} runs."]
 
 
+def language(b):
+    """Limit: FMA peak in fp32 / FLOP a token. bf16 has a limit of its own only where instructions multiply it."""
+    runs = [(d, m, t) for d in ("float32", "bfloat16") for m, t in ((4, 256), (1, 256), (1, 1024))]
+    rates, shares, last = ({r: [] for r in runs} for _ in range(3))
+    peaks = []
+    for _ in range(min(b.rounds, 3)):
+        for dtype, micro, places in runs:
+            before = b.limits()[0]
+            r = b.train(GPT2, dtype=dtype, micro_batch_size=micro, effective_batch_size=4, max_steps=3, save_steps=0,
+                        eval_steps=0, set=f"data.sequence_length={places}")
+            peaks.append(max(before, b.limits()[0]))
+            key, rate = (dtype, micro, places), r["tokens_per_second"]
+            rates[key].append(rate), shares[key].append(100 * rate * flop_token(places) * 1e-9 / peaks[-1])
+            last[key] = r
+    rows = [[d, str(m), str(t), spread(rates[d, m, t]), spread(shares[d, m, t], "{:.1f}%"),
+             f"{last[d, m, t]['peak_rss_bytes'] / MIB:.0f}", f"{last[d, m, t]['planned_bytes'] / MIB:.0f}"]
+            for d, m, t in runs]
+    return [f"GPT-2 124M on the King James Bible, random weights, AdamW, clipping, three updates of 4 sequences; "
+            f"{flop_token(256) / 1e9:.3f} GFLOP a token at 256 places. FMA peak of {b.threads} threads {spread(peaks)} "
+            f"GFLOP/s in fp32, which is {statistics.median(peaks) * 1e9 / flop_token(256):.0f} tokens/s. "
+            f"{min(b.rounds, 3)} rounds.", ""] + table(
+        ["dtype", "micro-batch", "places", "tokens/s", "of fp32's FMA peak", "peak MiB", "planned MiB"], rows)
+
+
+# Title, function, what it needs: a program, or data that doctor looks for.
 SECTIONS = {
-    "gemm": ("Products by shape and path", gemm, False), "fashion": ("Fashion-MNIST by micro-batch", fashion, True),
-    "seed": ("The smallest network", seed, False), "windows": ("What a window costs", windows, True),
-    "checkpoints": ("Checkpoints", checkpoints, True), "memory": ("Memory", memory, True),
-    "logging": ("Logging", logging, True), "startup": ("Start-up", startup, False),
+    "gemm": ("Products by shape and path", gemm, None),
+    "fashion": ("Fashion-MNIST by micro-batch", fashion, "dataset-fashion-mnist"),
+    "seed": ("The smallest network", seed, None), "windows": ("What a window costs", windows, "dataset-fashion-mnist"),
+    "checkpoints": ("Checkpoints", checkpoints, "dataset-fashion-mnist"),
+    "memory": ("Memory", memory, "dataset-fashion-mnist"), "logging": ("Logging", logging, "dataset-fashion-mnist"),
+    "startup": ("Start-up", startup, None), "language": ("Language models", language, "bible-kjv"),
 }
+ASKED = {"language"}  # minutes: only where it is named
 
 
 def main():
@@ -259,12 +294,13 @@ def main():
     with tempfile.TemporaryDirectory(prefix="accrue-bench-") as folder:
         b = Bench(args.build, args.rounds, folder)
         page = ["# accrue, measured", ""] + machine(b)
-        for name, (title, section, needs_data) in SECTIONS.items():
-            if args.sections and name not in args.sections:
+        there = {None: True, "dataset-fashion-mnist": b.doctor["fashion_mnist"], "bible-kjv": shutil.which("bible")}
+        for name, (title, section, needs) in SECTIONS.items():
+            if name not in args.sections if args.sections else name in ASKED:
                 continue
             page += ["", f"## {title}", ""]
-            if needs_data and not b.doctor["fashion_mnist"]:
-                page += ["Left out: needs the package dataset-fashion-mnist."]
+            if not there[needs]:
+                page += [f"Left out: needs the package {needs}."]
                 continue
             print(f"bench: {name}", file=sys.stderr)
             start = time.perf_counter()
