@@ -10,8 +10,8 @@
  * ahead, past one row tile after another; the tile's rows of A rest in L1. With
  * a single row tile B is read once, so it is used where it lies if its columns
  * are adjacent; few rows hold several panels at once, to keep enough chains in
- * flight. A is copied only where its depth is not adjacent or its rows would
- * fall on the same cache sets.
+ * flight. A is copied where its depth is not adjacent, or where a tile of many rows
+ * meets many columns.
  *
  * It deliberately knows nothing of threads: callers split rows or columns. */
 #include "kernel/cpu/gemm_f32.h"
@@ -25,9 +25,9 @@ _Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (DEPTH * AS + BLOC
 
 enum {
     TILE = 8192,      /* floats of A that a row tile may keep in L1 */
-    SAME_SETS = 1024, /* floats apart, lines fall on the same sets of L1 */
     FEW_SETS = 256,   /* floats apart, a run of lines falls on four sets: a deep B would not stay in L2 either */
     SHALLOW = 256,    /* depth of a block of B that is packed */
+    WIDE = 4 * NR,    /* columns that a packed row tile of A is worth */
     NARROW = 4 * NR,  /* columns to transpose at a time for a single row tile */
 };
 
@@ -124,7 +124,7 @@ static struct cut cut_of(const acr_gemm *g)
     cut.lies = g->packed != NULL || (g->b_col == 1 && (one || g->b_row % FEW_SETS != 0));
     if (!cut.lies)
         cut.depth = SHALLOW;
-    else if (one && g->a_col == 1 && g->k > DEPTH)
+    else if (one && g->m <= TWO_MAX && g->a_col == 1 && g->k > DEPTH)
         cut.depth = acr__max(TILE / g->m, DEPTH);
     if (one) {
         cut.columns = cut.lies ? g->n : NARROW;
@@ -133,8 +133,7 @@ static struct cut cut_of(const acr_gemm *g)
         int64_t most = acr__max((cut.lies ? STREAM : BLOCK) / depth / NR, 1);
         cut.columns = parts_of(panels, parts_of(panels, most)) * NR;
     }
-    bool same_sets = g->a_row % SAME_SETS == 0 && g->m > 8 && g->n >= 8 * NR && cut.depth <= DEPTH;
-    cut.copy_a = g->a_col != 1 ? g->n > NR : same_sets;
+    cut.copy_a = g->a_col != 1 ? g->n > NR : g->m > TWO_MAX && g->n >= WIDE;
     return cut;
 }
 
@@ -186,7 +185,8 @@ static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int6
  * than on the product. False if it is not one. */
 static bool one_tile(const acr_gemm *g, struct tile *t)
 {
-    if (g->m > MR || g->k > DEPTH || (g->a_col != 1 && g->n > NR) || (g->b_col != 1 && !g->packed))
+    if (g->m > MR || g->k > DEPTH || (g->a_col != 1 && g->n > NR) || (g->b_col != 1 && !g->packed) ||
+        (g->m > TWO_MAX && g->n >= WIDE))
         return false;
     aim_b(g, t, 0, 0);
     t->k = g->k;

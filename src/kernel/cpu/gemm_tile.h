@@ -63,16 +63,16 @@ INLINE void tile_start(int rows, int width, bool masked, const struct tile *t, v
 enum { STEP = 3 };
 typedef const float *tile_rows[(MR + STEP - 1) / STEP];
 
-/* One depth: `on` floats into each row of A, B at b. Few rows keep A in registers
- * and take B from memory; many rows the other way round. */
-INLINE void tile_depth(int rows, int width, bool masked, vmask last, tile_rows a, int64_t a_row, int64_t on,
-                       const float *b, int64_t b_panel, vec acc[MR][2 * NV])
+/* One depth. Few rows keep A in registers and take B from memory; many rows the other
+ * way round. */
+INLINE void tile_depth(int rows, int width, bool masked, vmask last, tile_rows a, int64_t a_row, const float *b,
+                       int64_t b_panel, vec acc[MR][2 * NV])
 {
     if (width > rows) {
         vec x[MR];
         UNROLL
         for (int i = 0; i < rows; i++)
-            x[i] = v_splat(a[i / STEP] + i % STEP * a_row + on);
+            x[i] = v_splat(a[i / STEP] + i % STEP * a_row);
         UNROLL
         for (int v = 0; v < width; v++) {
             vec y = load_lanes(masked && v == width - 1, last, b + v / NV * b_panel + v % NV * V);
@@ -89,7 +89,7 @@ INLINE void tile_depth(int rows, int width, bool masked, vmask last, tile_rows a
             y[v] = load_lanes(masked && v == width - 1, last, b + v / NV * b_panel + v % NV * V);
         UNROLL
         for (int i = 0; i < rows; i++) {
-            vec x = v_splat(a[i / STEP] + i % STEP * a_row + on);
+            vec x = v_splat(a[i / STEP] + i % STEP * a_row);
             UNROLL
             for (int v = 0; v < width; v++)
                 acc[i][v] = v_fma(x, y[v], acc[i][v]);
@@ -97,18 +97,18 @@ INLINE void tile_depth(int rows, int width, bool masked, vmask last, tile_rows a
     }
 }
 
-/* DEPTHS depths at a time, with strides that the compiler knows where this is inlined:
- * beside multiply-adds and loads a depth then costs next to nothing. Where another
- * thread uses the same core, instructions are what is scarce (Zen 3: 72% of the peak
- * with them all, 78% so). Moves a and *b on; returns how many depths are left. */
-INLINE int64_t tile_depths(int rows, int width, const struct tile *t, tile_rows a, int64_t a_row, int64_t a_col,
-                           const float **b, vec acc[MR][2 * NV])
+/* As long as there are DEPTHS depths more, with A and B both packed, so that the
+ * compiler knows all strides: beside multiply-adds and loads a depth then costs next to
+ * nothing. Where another thread uses the same core, instructions are what is scarce
+ * (Zen 3: 72% of the peak with all of them, 82% so). Moves *a and *b on and returns how
+ * many depths are left. */
+INLINE int64_t tile_depths(int rows, int width, const struct tile *t, const float **a, const float **b,
+                           vec acc[MR][2 * NV])
 {
-    const float *c_next = t->c_next, *from = *b;
+    const float *c_next = t->c_next, *from_a = *a, *from_b = *b;
     const int64_t c_row = t->c_row;
-    int64_t p = t->k;
     int next_rows = rows;
-    for (; p >= DEPTHS; p -= DEPTHS) {
+    for (int64_t groups = t->k / DEPTHS; groups > 0; groups--) {
         if (next_rows > 0) {
             UNROLL
             for (int v = 0; v < width; v += 16 / V)
@@ -118,18 +118,27 @@ INLINE int64_t tile_depths(int rows, int width, const struct tile *t, tile_rows 
         }
         UNROLL
         for (int d = 0; d < DEPTHS; d++) {
+            vec y[NV];
             UNROLL
             for (int v = 0; FETCH_PACKED && v < width; v += 16 / V)
-                fetch_ahead(from + v * V, (AHEAD + d) * NR);
-            tile_depth(rows, width, false, t->last, a, a_row, d * a_col, from + d * NR, 0, acc);
+                fetch_ahead(from_b + v * V, (AHEAD + d) * NR);
+            UNROLL
+            for (int v = 0; v < width; v++)
+                y[v] = v_load(from_b + d * NR + v * V);
+            UNROLL
+            for (int i = 0; i < rows; i++) {
+                vec x = v_splat(from_a + d * AS + i);
+                UNROLL
+                for (int v = 0; v < width; v++)
+                    acc[i][v] = v_fma_in_place(x, y[v], acc[i][v]);
+            }
         }
-        UNROLL
-        for (int i = 0; i < rows; i += STEP)
-            a[i / STEP] += DEPTHS * a_col;
-        from += DEPTHS * NR;
+        from_a += DEPTHS * AS;
+        from_b += DEPTHS * NR;
     }
-    *b = from;
-    return p;
+    *a = from_a;
+    *b = from_b;
+    return t->k % DEPTHS;
 }
 
 /* rows x width vectors, constants where it is inlined. */
@@ -146,14 +155,14 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
     float *const c = t->c;
     int64_t p = t->k;
     tile_start(rows, width, masked, t, acc);
-    UNROLL
-    for (int i = 0; i < rows; i += STEP)
-        a[i / STEP] = t->a + i * a_row;
-    if (rows > TWO_MAX && width == NV && !masked && b_row == NR && (a_col == 1 || (a_col == AS && a_row == 1))) {
-        p = a_col == 1 ? tile_depths(rows, width, t, a, a_row, 1, &b, acc)
-                       : tile_depths(rows, width, t, a, 1, AS, &b, acc);
+    const float *from = t->a;
+    if (rows > TWO_MAX && width == NV && !masked && b_row == NR && a_row == 1 && a_col == AS) {
+        p = tile_depths(rows, width, t, &from, &b, acc);
         next_rows = 0;
     }
+    UNROLL
+    for (int i = 0; i < rows; i += STEP)
+        a[i / STEP] = from + i * a_row;
     for (; p > 0; p--) {
         UNROLL
         for (int v = 0; rows > 1 && v < width; v += 16 / V)
@@ -165,7 +174,7 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
             c_next += c_row;
             next_rows--;
         }
-        tile_depth(rows, width, masked, last, a, a_row, 0, b, b_panel, acc);
+        tile_depth(rows, width, masked, last, a, a_row, b, b_panel, acc);
         UNROLL
         for (int i = 0; i < rows; i += STEP)
             a[i / STEP] += a_col;

@@ -43,6 +43,7 @@ static inline vec v_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(float *p, vec x) { _mm512_storeu_ps(p, x); }
 static inline vec v_splat(const float *p) { return _mm512_set1_ps(*p); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vec v_fma_in_place(vec a, vec b, vec c) { return v_fma(a, b, c); }
 /* Keeps x in a register: a load would else be folded into each of its uses. */
 static inline vec v_keep(vec x)
 {
@@ -97,6 +98,12 @@ static inline vec v_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void v_store(float *p, vec x) { _mm256_storeu_ps(p, x); }
 static inline vec v_splat(const float *p) { return _mm256_broadcast_ss(p); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+/* For a tile that takes all registers: gcc would copy a chain here and there. */
+static inline vec v_fma_in_place(vec a, vec b, vec c)
+{
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+    return c;
+}
 static inline vec v_keep(vec x)
 {
     __asm__("" : "+x"(x));
@@ -144,6 +151,7 @@ static inline vec v_load(const float *p) { return vld1q_f32(p); }
 static inline void v_store(float *p, vec x) { vst1q_f32(p, x); }
 static inline vec v_splat(const float *p) { return vld1q_dup_f32(p); }
 static inline vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+static inline vec v_fma_in_place(vec a, vec b, vec c) { return v_fma(a, b, c); }
 static inline vec v_keep(vec x)
 {
     __asm__("" : "+w"(x));
