@@ -81,6 +81,46 @@ static void teams_for_work(void **state)
     assert_true(has_team(784, 64, 64));
 }
 
+/* Products large enough for every way that members share them: by rows and columns,
+ * in pieces for whoever is free, weights packed before or on the way. */
+static void zoo_large(acr_graph *g)
+{
+    acr_node x = zoo_in(g, "x", 300), y = zoo_in(g, "y", 530);
+    acr_node h = acr_linear(g, acr_gelu(g, acr_linear(g, x, 1040, "a")), 530, "b");
+    zoo_loss(g, h, acr_mse(g, h, y, ACR_NONE));
+}
+
+static uint64_t large(int threads, int pack, int products)
+{
+    enum { ROWS = 110 };
+    const zoo_case c = {"large", zoo_large};
+    zoo_opts o = ZOO_OPTS_INIT;
+    o.threads = threads;
+    o.products = products;
+    o.plan.pack = pack;
+    o.plan.micro_batch = ROWS;
+    o.plan.optimizer = ACR_ADAMW;
+    zoo_run r = zoo_start(&c, &o);
+    zoo_data d = zoo_make(r.g, 2 * ROWS, 5);
+    state_window(&r, &d, 0, 2 * ROWS, 0);
+    uint64_t hash = state_and_clock(&r);
+    zoo_free(&d);
+    zoo_stop(&r);
+    return hash;
+}
+
+static void every_way_to_share(void **state)
+{
+    (void)state;
+    for (int products = 0; products <= ACR_BF16; products += ACR_BF16) {
+        uint64_t alone = large(1, 0, products);
+        for (int threads = 1; threads <= 4; threads++)
+            for (int pack = 0; pack < 2; pack++)
+                if (large(threads, pack, products) != alone)
+                    fail_msg("%d threads, pack %d, products %d: other bits", threads, pack, products);
+    }
+}
+
 /* acr_cancel may come from any thread while a window is being pulled. */
 typedef struct shared {
     acr_context *ctx;
@@ -130,6 +170,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_at_once), cmocka_unit_test(teams_for_work),
+        cmocka_unit_test(every_way_to_share),
         cmocka_unit_test(cancelled_from_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
