@@ -11,6 +11,7 @@
 #include "io/hf.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,12 +69,32 @@ static acr_status read_sampling(acr__cli *cli, acr__generation *g)
     return ACR_OK;
 }
 
+/* All of standard input, whatever it is. */
+static acr_status read_input(acr_context *ctx, char **text, size_t *bytes)
+{
+    enum { MOST = 16 << 20 };
+    *text = acr__alloc(ctx, MOST + 1);
+    if (!*text)
+        return ACR_E_NO_MEMORY;
+    *bytes = fread(*text, 1, MOST + 1, stdin);
+    acr_status status = ACR_OK;
+    if (ferror(stdin))
+        status = acr__fail(ctx, ACR_E_IO, "standard input: could not be read: %s", strerror(errno));
+    else if (*bytes > MOST)
+        status = acr__fail(ctx, ACR_E_DATA, "standard input: has more than %d bytes", MOST);
+    if (status != ACR_OK)
+        acr__free(ctx, *text);
+    return status;
+}
+
 static acr_status read_prompt(acr__cli *cli, char **text, size_t *bytes)
 {
     const char *given = cli->flags.switch_value[PROMPT], *file = cli->flags.switch_value[PROMPT_FILE];
     FAIL_IF(given && file, cli->ctx, ACR_E_CONFIG, "--prompt and --prompt_file: give one of them");
+    if (file && strcmp(file, "-") == 0)
+        return read_input(cli->ctx, text, bytes);
     if (file)
-        return acr__file_load(cli->ctx, strcmp(file, "-") == 0 ? "/dev/stdin" : file, 16 << 20, text, bytes);
+        return acr__file_load(cli->ctx, file, 16 << 20, text, bytes);
     *bytes = given ? strlen(given) : 0;
     *text = acr__alloc(cli->ctx, *bytes + 1);
     if (!*text)
@@ -176,15 +197,11 @@ static acr_status print_json(const session *s, const acr__generation *g, double 
 static acr_status generate(session *s, acr__generation *g, const char *prompt, size_t bytes)
 {
     char rate[ACR__SHORT];
-    s->echo = !s->cli->flags.json;
-    if (s->echo) {
-        fwrite(prompt, 1, bytes, stdout);
-        fflush(stdout);
-    }
+    s->echo = g->echo = !s->cli->flags.json;
     double start = acr__seconds();
     acr_status status = acr__generate(g, prompt, bytes);
     double seconds = acr__seconds() - start;
-    if (s->echo) {
+    if (s->echo && s->text.count) {
         fputc('\n', stdout);
         fflush(stdout);
     }

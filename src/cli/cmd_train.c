@@ -169,13 +169,20 @@ static acr_status run_setup(acr__cli *cli, acr__setup *s, acr__config *cfg, acr_
         TRY(acr__run_record_read(folder, cfg, s->windows, &record));
     if (record) {
         acr__say(cli, "%s is finished", folder->path);
-        printf("%s\n", record);
+        if (cli->flags.json)
+            printf("%s\n", record);
         free(record);
         return ACR_OK;
     }
     TRY(acr__setup_plan(s));
     TRY(acr__setup_open(s));
     folder->ctx = s->ctx;
+    if (s->train_tokens) {
+        acr__data_print print;
+        acr__tokens_print(s->train_tokens, &print);
+        memcpy(folder->data, print.hash, sizeof folder->data);
+    }
+    TRY(acr__cli_told(cli, s->ctx, acr__train_sample_check(s)));
     print_banner(s, folder);
     if (cfg->effective_batch_size > s->train_info.samples)
         acr__warn(cli,

@@ -125,6 +125,8 @@ acr_status acr__generate(acr__generation *g, const char *prompt, size_t bytes)
 {
     acr__sampler *sampler = NULL;
     TRY(begin(g, prompt, bytes));
+    if (g->echo)
+        g->write(g->user, prompt, bytes);
     TRY(acr__sampler_create(&sampler, g->ctx, g->lm->vocab, &g->sampling));
     float *row = acr__alloc(g->ctx, (size_t)g->lm->vocab * sizeof *row);
     acr_status status = row ? go_on(g, sampler, row) : ACR_E_NO_MEMORY;

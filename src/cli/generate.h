@@ -25,6 +25,7 @@ typedef struct acr__generation {
     /* The logits [lm->vocab] of what follows ids[0, count); ids[0, known) were there
      * at the last call. */
     acr_status (*logits)(void *user, const int32_t *ids, int64_t known, int64_t count, float *out);
+    bool echo; /* the prompt is written too, once it is known to be one */
     /* Whole characters as they become known; may be NULL. */
     void (*write)(void *user, const char *text, size_t bytes);
     void *user;

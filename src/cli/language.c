@@ -82,9 +82,15 @@ static acr_status open_tokenizer(acr__setup *s, const char *run)
     const char *folder = run ? run : s->cfg->model_type == ACR__MODEL_HF ? s->cfg->model_path : NULL;
     char path[4400];
     snprintf(path, sizeof path, "%.4096s/tokenizer.json", folder ? folder : "");
+    bool own = folder && acr__file_kind(path) == 1;
+    FAIL_IF(own && !run && s->cfg->data_learn_tokenizer, s->ctx, ACR_E_CONFIG,
+            "data.learn_tokenizer: the model in %s has a tokenizer, whose ids its weights know; leave this out", folder);
+    if (own && !run && s->cfg->data_tokenizer)
+        acr__warn(s->cli, "data.tokenizer: the model has one of its own, %s; ids of another mean nothing to its weights",
+                  path);
     if (s->cfg->data_tokenizer && !run)
         TRY(acr__tokenizer_open(&s->own_tokenizer, s->ctx, s->cfg->data_tokenizer));
-    else if (folder && acr__file_kind(path) == 1)
+    else if (own)
         TRY(acr__tokenizer_open(&s->own_tokenizer, s->ctx, path));
     s->tokenizer = s->own_tokenizer;
     return ACR_OK;

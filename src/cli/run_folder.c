@@ -26,6 +26,16 @@ static bool holds_run(const char *folder)
     return false;
 }
 
+/* A file that a run would replace, in a folder that holds none: it is somebody else's. */
+static const char *stranger(const char *folder)
+{
+    static const char *const written[] = {"report.html", "tokenizer.json", "accrue.json", "metrics.csv"};
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++)
+        if (has(folder, written[i]))
+            return written[i];
+    return NULL;
+}
+
 static acr_status set_path(acr__run_folder *r, const char *path)
 {
     FAIL_IF(strlen(path) >= sizeof r->path, r->ctx, ACR_E_CONFIG, "output_dir: the path is longer than %d bytes",
@@ -106,6 +116,9 @@ acr_status acr__run_folder_resolve(acr__run_folder *r, acr_context *ctx, acr__co
     FAIL_IF(!r->resume && kind == 2 && holds_run(r->path), ctx, ACR_E_CONFIG,
             "%s holds a run already: go on with it by --resume_from_checkpoint auto, or give another --output_dir",
             r->path);
+    const char *other = !holds_run(r->path) ? stranger(r->path) : NULL;
+    FAIL_IF(other, ctx, ACR_E_CONFIG, "output_dir: %s holds a %s that no run wrote, and a run would replace it; give "
+            "another folder, or move the file", r->path, other);
     return ACR_OK;
 }
 
@@ -215,6 +228,12 @@ acr_status acr__run_checkpoint_open(acr__run_folder *r, acr__config *cfg, acr_ch
                            acr_checkpoint_path(c));
     else
         status = compare_config(r, cfg, acr_checkpoint_path(c), config, changes);
+    const char *data = acr_checkpoint_value(c, "data");
+    if (status == ACR_OK && data && *r->data && strcmp(data, r->data) != 0)
+        status = acr__fail(r->ctx, ACR_E_DATA,
+                           "%s: was trained on other tokens (checksum %s) than data.train gives now (%s): the text or the "
+                           "tokenizer has changed; put them back, or begin in another output_dir",
+                           acr_checkpoint_path(c), data, r->data);
     if (status != ACR_OK) {
         acr_checkpoint_close(c);
         return status;
@@ -303,6 +322,10 @@ acr_status acr__run_checkpoint_save(acr__run_folder *r, acr_trainer *t, int keep
     values[n++] = s->events;
     keys[n] = "config";
     values[n++] = r->config;
+    if (*r->data) {
+        keys[n] = "data";
+        values[n++] = r->data;
+    }
     if (*r->history) {
         keys[n] = "history";
         values[n++] = r->history;

@@ -16,6 +16,7 @@
 
 #include "cli/common.h"
 #include "io/file.h"
+#include "io/hash.h"
 #include "io/lines.h"
 
 #include <accrue/accrue_io.h>
@@ -49,6 +50,7 @@ typedef struct acr__run_folder {
     bool resume;
     const char *config; /* key=value lines, held by the configuration */
     char recipe_hash[ACR__RECIPE_HASH];
+    char data[ACR_HASH_TEXT]; /* of the tokens that are trained on; "": not known */
     char history[2048]; /* a line for each change on resume that bent the run; "": none */
     acr__lock *lock;
 } acr__run_folder;

@@ -179,22 +179,35 @@ static acr_status make_record(acr__train_run *r, const result *out, char **recor
 }
 
 /* ---- the receipt: what would give these weights again ---- */
+static void tell_print(acr__json *j, const char *name, const acr__data_print *print)
+{
+    acr__json_object(j, NULL);
+    acr__json_text(j, "set", name);
+    acr__json_text(j, "column", print->what);
+    acr__json_text(j, "file", print->place);
+    acr__json_i64(j, "bytes", print->bytes);
+    acr__json_text(j, "xxh3_128", *print->hash ? print->hash : NULL);
+    acr__json_end(j);
+}
+
 static acr_status tell_data(acr__json *j, const char *name, const acr__dataset *set)
 {
     acr__data_print print;
     for (int k = 0; set && k < ACR_DATA_COLUMNS; k++) {
         TRY(acr__dataset_print(set, k, HASHED_BYTES, &print));
-        if (!print.what)
-            continue;
-        acr__json_object(j, NULL);
-        acr__json_text(j, "set", name);
-        acr__json_text(j, "column", print.what);
-        acr__json_text(j, "file", print.place);
-        acr__json_i64(j, "bytes", print.bytes);
-        acr__json_text(j, "xxh3_128", *print.hash ? print.hash : NULL);
-        acr__json_end(j);
+        if (print.what)
+            tell_print(j, name, &print);
     }
     return ACR_OK;
+}
+
+static void tell_tokens(acr__json *j, const char *name, const acr__tokens *set)
+{
+    acr__data_print print;
+    if (!set)
+        return;
+    acr__tokens_print(set, &print);
+    tell_print(j, name, &print);
 }
 
 static void tell_machine(acr__json *j, const result *out)
@@ -244,6 +257,8 @@ static acr_status write_receipt(acr__train_run *r, const result *out, const char
     acr_status status = tell_data(&j, "train", r->s->train_set);
     if (status == ACR_OK)
         status = tell_data(&j, "eval", r->s->eval_set);
+    tell_tokens(&j, "train", r->s->train_tokens);
+    tell_tokens(&j, "eval", r->s->eval_tokens);
     acr__json_end(&j);
     tell_machine(&j, out);
     tell_memory(&j, r->s);

@@ -70,12 +70,25 @@ static acr_status generate(session *a, const acr__config *cfg)
                          .max_new_tokens = cfg->sample_tokens,
                          .context = s->sequence_length,
                          .logits = next_logits,
+                         .echo = true,
                          .write = keep_text,
                          .user = a};
-    keep_text(a, cfg->sample_prompt, strlen(cfg->sample_prompt));
     acr_status status = acr__generate(&g, cfg->sample_prompt, strlen(cfg->sample_prompt));
     acr__generation_end(&g);
     return status;
+}
+
+acr_status acr__train_sample_check(acr__setup *s)
+{
+    const char *prompt = s->cfg->sample_prompt;
+    if (!prompt || !s->tokenizer)
+        return ACR_OK;
+    acr__generation g = {.ctx = s->ctx, .tokenizer = s->tokenizer, .lm = &s->lm,
+                         .sampling = {.temperature = 0.8, .top_p = 0.95}, .context = s->sequence_length};
+    acr_status status = acr__generate(&g, prompt, strlen(prompt));
+    acr__generation_end(&g);
+    return status == ACR_E_ARGUMENT ? acr__fail(s->ctx, ACR_E_CONFIG, "sample_prompt: %s, or raise data.sequence_length",
+                                                acr_error(s->ctx)) : status;
 }
 
 acr_status acr__train_sample(acr__train_run *r, char **text)

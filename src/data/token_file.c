@@ -298,6 +298,7 @@ void acr__token_file_close(acr__token_file *f)
 
 const char *acr__token_file_path(const acr__token_file *f) { return f->path; }
 
+const char *acr__token_file_checksum(const acr__token_file *f) { return f->checksum; }
 const acr__token_head *acr__token_file_head(const acr__token_file *f) { return &f->head; }
 
 int64_t acr__token_file_tokens(const acr__token_file *f) { return f->tokens; }

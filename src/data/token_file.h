@@ -55,6 +55,7 @@ acr_status acr__token_file_open(acr__token_file **out, acr_context *ctx, const c
 void acr__token_file_close(acr__token_file *f); /* takes NULL */
 
 const char *acr__token_file_path(const acr__token_file *f);
+const char *acr__token_file_checksum(const acr__token_file *f); /* XXH3-128 of its tokens, their ends and its head */
 const acr__token_head *acr__token_file_head(const acr__token_file *f);
 int64_t acr__token_file_tokens(const acr__token_file *f);
 int64_t acr__token_file_documents(const acr__token_file *f);

@@ -217,4 +217,12 @@ void acr__tokens_close(acr__tokens *set)
 
 const acr__tokens_info *acr__tokens_info_of(const acr__tokens *set) { return &set->info; }
 
+void acr__tokens_print(const acr__tokens *set, acr__data_print *print)
+{
+    const acr__token_file *file = set->corpus.file;
+    *print = (acr__data_print){.what = "tokens", .place = set->place, .bytes = set->corpus.tokens * (int64_t)sizeof(int32_t)};
+    if (file)
+        memcpy(print->hash, acr__token_file_checksum(file), sizeof print->hash);
+}
+
 const acr__tokenizer *acr__tokens_tokenizer(const acr__tokens *set) { return set->tokenizer; }

@@ -35,6 +35,7 @@
 #ifndef ACR_DATA_TOKENS_H
 #define ACR_DATA_TOKENS_H
 
+#include "data/dataset.h"
 #include "data/tokenizer.h"
 
 /* What the recipe says. Strings are borrowed for the call only; NULL: not given.
@@ -104,6 +105,9 @@ acr_status acr__tokens_open(acr__tokens **out, acr_context *ctx, const acr__toke
 void acr__tokens_close(acr__tokens *set); /* takes NULL */
 
 const acr__tokens_info *acr__tokens_info_of(const acr__tokens *set);
+/* What the set is known again by: its tokens, which the tokenizer is part of. Of tensors
+ * of ids print->hash is "". */
+void acr__tokens_print(const acr__tokens *set, acr__data_print *print);
 /* The tokenizer, given or the set's own; borrowed. NULL: the description had none. */
 const acr__tokenizer *acr__tokens_tokenizer(const acr__tokens *set);
 

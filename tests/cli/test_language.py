@@ -102,7 +102,12 @@ def test_generate_refuses(d):
     refused(accrue("generate", f"{d}/none"), 2, "there is no such folder")
     refused(accrue("generate", f"{d}/run", "--prompt", "a", "--top_p", 0), 2, "--top_p", "'0'")
     refused(accrue("generate", f"{d}/run", "--prompt", "a", "--prompt_file", "-"), 2, "one of them")
-    refused(accrue("generate", f"{d}/run", "--prompt", "a " * 99), 2, "24 places")
+    long = accrue("generate", f"{d}/run", "--prompt", "a " * 99)
+    refused(long, 2, "24 places")
+    assert long.out == ""
+    piped = subprocess.run(["sh", "-c", f"printf 'the dog' | {ACCRUE} generate {d}/run --prompt_file - --max_new_tokens 2"],
+                           capture_output=True, text=True)
+    assert piped.returncode == 0 and piped.stdout.startswith("the dog"), piped.stderr
     refused(accrue("generate", f"{d}/run", "--prompt", "a", "--dtype", "int8"), 2, "int8")
     os.remove(f"{d}/run/tokenizer.json")
     refused(accrue("generate", f"{d}/run", "--prompt", "a"), 3, "tokenizer.json")
@@ -133,9 +138,38 @@ max_steps: 10
     assert ok(accrue("generate", f"{d}/tuned", "--prompt", "say fox: ", "--max_new_tokens", 4)).out.startswith("say fox: ")
     assert {k: v[0] for k, v in read_tensors(f"{d}/tuned/model.safetensors").items()} == \
            {k: v[0] for k, v in read_tensors(f"{d}/base/model.safetensors").items()}
+    refused(train(f"{d}/sft.yaml", f"{d}/none", "--data.learn_tokenizer", 300), 2, "learn_tokenizer", "leave this out")
     write(f"{d}/chats.jsonl", '{"prompt": "a", "completion": ""}\n')
     refused(train(f"{d}/sft.yaml", f"{d}/none"), 3, "chats.jsonl")
     assert not os.path.exists(f"{d}/none")
+
+
+def test_other_data(d):
+    """A checkpoint goes on with the tokens it began with: not with another text, nor another tokenizer's ids."""
+    recipe = recipe_in(d, steps=8)
+    write(recipe, open(recipe).read().replace("learn_tokenizer: 300", f"tokenizer: {d}/tok.json"))
+    ok(accrue("tokenize", "--train", 300, "--out", f"{d}/tok.json", f"{d}/a.txt"))
+    args = ["--save_steps", 2]
+    whole = ok(train(recipe, f"{d}/whole", *args)).json
+    receipt = json.load(open(f"{d}/whole/receipt.json"))["data"]
+    assert [(p["set"], p["column"], len(p["xxh3_128"])) for p in receipt] == [("train", "tokens", 32), ("eval", "tokens", 32)]
+    first = train(recipe, f"{d}/run", *args, "--max_steps", 4, "--lr_scheduler_type", "constant")
+    ok(first)
+    more = [*args, "--lr_scheduler_type", "constant", "--resume_from_checkpoint", "auto"]
+    text = open(f"{d}/a.txt").read()
+    write(f"{d}/a.txt", text + " one more line")
+    refused(train(recipe, f"{d}/run", *more), 3, "checkpoints/", "the text or the tokenizer has changed")
+    write(f"{d}/a.txt", text)
+    tokenizer = open(f"{d}/tok.json").read()
+    write(f"{d}/b.txt", text_of(900, seed=9)[::-1])
+    ok(accrue("tokenize", "--train", 300, "--out", f"{d}/tok.json", f"{d}/b.txt"))
+    refused(train(recipe, f"{d}/run", *more), 3, "the text or the tokenizer has changed")
+    assert open(f"{d}/run/tokenizer.json").read() == tokenizer
+    write(f"{d}/tok.json", tokenizer)
+    assert ok(train(recipe, f"{d}/run", *more)).json["updates"] == 8
+    assert whole["updates"] == 8
+    done = ok(accrue("train", recipe, "--output_dir", f"{d}/run", *more))
+    assert done.out == "" and "is finished" in done.err
 
 
 def test_refusals(d):
@@ -146,7 +180,12 @@ def test_refusals(d):
     refused(train(recipe, f"{d}/run", "--model.max_position_embeddings", 8), 2, "8")
     refused(train(recipe, f"{d}/run", "--data.train.path", f"{d}/no.txt"), 3, "no.txt")
     refused(train(recipe, f"{d}/run", "--data.tokenizer", f"{d}/no.json"), 2, "leave one")
+    refused(train(recipe, f"{d}/run", "--sample_prompt", "dog " * 50), 2, "sample_prompt", "24 places", "sequence_length")
     assert not os.path.exists(f"{d}/run")
+    os.mkdir(f"{d}/mine")
+    write(f"{d}/mine/report.html", "mine")
+    refused(train(recipe, f"{d}/mine"), 2, "report.html", "no run wrote")
+    assert open(f"{d}/mine/report.html").read() == "mine"
 
 
 def test_plan_and_verify(d):
