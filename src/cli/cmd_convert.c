@@ -2,10 +2,13 @@
  * transformers' from_pretrained loads. It reads the run folder and writes nothing
  * there; what stands in the other folder stays. */
 #include "cli/common.h"
+#include "data/tokenizer.h"
 #include "io/file.h"
 #include "io/hf.h"
 #include "io/json.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DESCRIPTION_BYTES = 4 << 20 };
@@ -124,6 +127,38 @@ static acr_status copy_tokenizer(conversion *c)
     return ACR_OK;
 }
 
+/* Without it transformers guesses the tokenizer's class by the model's, and adds tokens
+ * that the model does not have. */
+static acr_status describe_tokenizer(conversion *c)
+{
+    char path[4400], *text = NULL;
+    acr_context *ctx = c->cli->ctx;
+    acr__tokenizer *t = NULL;
+    if (acr__file_kind(inside(c->run, "tokenizer.json", path)) != 1 ||
+        acr__file_kind(inside(c->run, "tokenizer_config.json", path)) == 1)
+        return ACR_OK;
+    TRY(acr__tokenizer_open(&t, ctx, inside(c->run, "tokenizer.json", path)));
+    int32_t eos = acr__tokenizer_eos(t);
+    size_t bytes = 0, length = 0;
+    const char *piece = eos >= 0 ? acr__tokenizer_piece(t, eos, &length) : NULL;
+    FILE *f = open_memstream(&text, &bytes);
+    acr__json j = {.f = f};
+    if (f) {
+        char token[256];
+        snprintf(token, sizeof token, "%.*s", (int)length, piece ? piece : "");
+        acr__json_object(&j, NULL);
+        acr__json_text(&j, "tokenizer_class", "PreTrainedTokenizerFast");
+        acr__json_text(&j, "eos_token", piece ? token : NULL);
+        acr__json_end(&j);
+    }
+    acr__tokenizer_close(t);
+    bool whole = f && fclose(f) == 0;
+    acr_status status = whole ? acr__file_put(ctx, inside(c->out, "tokenizer_config.json", path), text, bytes)
+                              : acr__fail(ctx, ACR_E_NO_MEMORY, "memory is short");
+    free(text);
+    return status;
+}
+
 /* The configuration last: a folder that has one is whole. */
 static acr_status write_folder(conversion *c)
 {
@@ -136,6 +171,7 @@ static acr_status write_folder(conversion *c)
     TRY(acr__folder_create(ctx, c->out));
     TRY(acr__lm_weights_export(c->graph, c->weights, inside(c->out, "model.safetensors", path), c->dtype));
     TRY(copy_tokenizer(c));
+    TRY(describe_tokenizer(c));
     return acr__lm_config_write(ctx, c->out, &c->lm, c->dtype);
 }
 
@@ -181,7 +217,7 @@ acr_status acr__cmd_convert(acr__cli *cli)
         [DTYPE] = {"dtype", "NAME", "of the weights: float32 (the default), bfloat16, float16"},
     };
     const acr__usage usage = {.switch_count = 3, .switches = switches, .least = 1, .most = 1,
-                              .text = "RUN is the folder of a finished run of a language model. Its tokenizer goes along.\n"};
+                              .text = "RUN is the folder of a finished run of a language model. Its tokenizer goes\nalong.\n"};
     bool go;
     TRY(acr__cli_flags(cli, &usage, &go));
     if (!go)

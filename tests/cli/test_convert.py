@@ -51,7 +51,8 @@ def test_every_family(d):
 
 def test_bfloat16_and_tokenizer(d):
     _, tensors = make_run(f"{d}/run", "llama")
-    write(f"{d}/run/tokenizer.json", '{"any": "thing"}')
+    write(f"{d}/text.txt", "to be or not to be " * 40)
+    ok(accrue("tokenize", "--train", 258, "--out", f"{d}/run/tokenizer.json", f"{d}/text.txt"))
     write(f"{d}/run/chat_template.jinja", "x" * 100000)
     record = ok(convert(f"{d}/run", f"{d}/a/b", "--dtype", "bfloat16")).json
     assert record["tokenizer"] and record["dtype"] == "BF16"
@@ -60,7 +61,11 @@ def test_bfloat16_and_tokenizer(d):
     assert json.load(open(f"{d}/a/b/config.json"))["torch_dtype"] == "bfloat16"
     for f in ("tokenizer.json", "chat_template.jinja"):
         assert open(f"{d}/run/{f}").read() == open(f"{d}/a/b/{f}").read()
+    told = json.load(open(f"{d}/a/b/tokenizer_config.json"))  # else transformers guesses by the model's family
+    assert told == {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}, told
+    write(f"{d}/run/tokenizer_config.json", "{}")
     assert "BF16, with its tokenizer" in ok(accrue("convert", f"{d}/run", "--to=hf", f"--out={d}/c", "--dtype=bfloat16")).out
+    assert open(f"{d}/c/tokenizer_config.json").read() == "{}"
 
 
 def test_what_stands_there_stays(d):
