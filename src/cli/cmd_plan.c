@@ -97,7 +97,7 @@ static void print_tensors(const acr_plan *p)
 {
     char bytes[ACR__SHORT];
     acr_plan_entry e;
-    printf("\ntensors of the arena (offset, bytes, steps of life)\n");
+    printf("tensors of the arena (offset, bytes, steps of life)\n");
     for (int i = 0; i < acr_plan_entries(p); i++)
         if (acr_plan_entry_get(p, i, &e) == ACR_OK)
             printf("  %-30.60s %-16s %12lld %10s %4d to %d\n", e.name, acr_kind_name(e.kind), (long long)e.offset,
@@ -110,7 +110,8 @@ static void print_tensors(const acr_plan *p)
 static void print_text(const acr__setup *s)
 {
     char a[ACR__SHORT], b[ACR__SHORT], c[ACR__SHORT];
-    printf("parameters   %s\n", acr__count_text(s->parameters, a));
+    print_tensors(s->plan); /* first: they are many, and the rest is what is looked for */
+    printf("\nparameters   %s\n", acr__count_text(s->parameters, a));
     printf("batch        effective %s = micro %s x %lld (%s)\n", acr__count_text(s->effective, a),
            acr__count_text(s->micro_batch, b), (long long)((s->effective + s->micro_batch - 1) / s->micro_batch),
            s->why);
@@ -122,7 +123,6 @@ static void print_text(const acr__setup *s)
            acr__time_text(s->window_seconds * (double)s->windows, c));
     printf("memory\n");
     acr__memory_print(s, stdout);
-    print_tensors(s->plan);
 }
 
 static void print_fits(const acr__setup *s, const choice *fits, int count)

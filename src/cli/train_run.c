@@ -101,8 +101,7 @@ static acr_status evaluate(acr__train_run *r)
         snprintf(accuracy, sizeof accuracy, " | eval_perplexity %.4g", exp(e.loss));
     else if (!isnan(e.accuracy))
         snprintf(accuracy, sizeof accuracy, " | eval_accuracy %.4f", e.accuracy);
-    if (r->cli->terminal || r->cli->flags.verbose)
-        acr__say(r->cli, "step %lld | eval_loss %.4g%s", (long long)clock.updates, e.loss, accuracy);
+    acr__say(r->cli, "step %lld | eval_loss %.4g%s", (long long)clock.updates, e.loss, accuracy);
     double metric = s->cfg->metric_for_best_model == ACR__METRIC_ACCURACY ? e.accuracy : e.loss;
     if (!s->cfg->load_best_model_at_end || !better(r, metric))
         return ACR_OK;
