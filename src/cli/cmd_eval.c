@@ -117,11 +117,9 @@ static acr_status run(acr__cli *cli, acr__setup *s, acr__config *cfg, const char
 {
     char path[4400];
     acr_eval e = ACR_EVAL_INIT;
+    TRY(acr__run_unfinished(cli->ctx, folder));
     snprintf(path, sizeof path, "%.4096s/model.safetensors", folder);
-    FAIL_IF(
-        acr__file_kind(path) != 1, cli->ctx, ACR_E_DATA,
-        "%s: there is no model; the run is not finished: accrue train --resume_from_checkpoint auto --output_dir %s",
-        path, folder);
+    FAIL_IF(acr__file_kind(path) != 1, cli->ctx, ACR_E_DATA, "%s: the model of the run is not there", path);
     TRY(acr__setup_begin_eval(s, cli, cfg, folder));
     acr_status status = read_normalization(s, path);
     TRY(acr__cli_told(cli, s->ctx, status));

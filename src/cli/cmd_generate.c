@@ -111,6 +111,7 @@ static acr_status open_model(session *s, const char *folder, acr_dtype *products
     snprintf(path, sizeof path, "%.4096s/accrue.json", folder);
     bool run = acr__file_kind(path) == 1;
     FAIL_IF(acr__file_kind(folder) != 2, s->ctx, ACR_E_CONFIG, "%s: there is no such folder", folder);
+    TRY(acr__run_unfinished(s->ctx, folder));
     if (run)
         TRY(acr__language_kept(s->ctx, folder, &s->lm, products));
     else

@@ -2,6 +2,7 @@
  * what a subcommand does. */
 #include "cli/common.h"
 
+#include "io/file.h"
 #include "io/lines.h"
 
 #include <string.h>
@@ -45,6 +46,17 @@ acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
             "accrue %s: '%s' is one argument too many; usage: accrue %s%s%s", c->name,
             cli->flags.positional[usage->most], c->name, *c->arguments ? " " : "", c->arguments);
     *go = true;
+    return ACR_OK;
+}
+
+acr_status acr__run_unfinished(acr_context *ctx, const char *folder)
+{
+    char run[4400], model[4400];
+    snprintf(run, sizeof run, "%.4096s/resolved.yaml", folder);
+    snprintf(model, sizeof model, "%.4096s/accrue.json", folder);
+    FAIL_IF(acr__file_kind(run) == 1 && acr__file_kind(model) != 1, ctx, ACR_E_DATA,
+            "%s: there is no model yet, the run is not finished; accrue train %s/resolved.yaml --output_dir %s "
+            "--resume_from_checkpoint auto", folder, folder, folder);
     return ACR_OK;
 }
 

@@ -109,6 +109,10 @@ def test_generate_refuses(d):
                            capture_output=True, text=True)
     assert piped.returncode == 0 and piped.stdout.startswith("the dog"), piped.stderr
     refused(accrue("generate", f"{d}/run", "--prompt", "a", "--dtype", "int8"), 2, "int8")
+    os.rename(f"{d}/run/accrue.json", f"{d}/kept.json")
+    for command in (["generate", f"{d}/run"], ["convert", f"{d}/run", "--to", "hf", "--out", f"{d}/hf"], ["eval", f"{d}/run"]):
+        refused(accrue(*command), 3, "the run is not finished", "run/resolved.yaml --output_dir")
+    os.rename(f"{d}/kept.json", f"{d}/run/accrue.json")
     os.remove(f"{d}/run/tokenizer.json")
     refused(accrue("generate", f"{d}/run", "--prompt", "a"), 3, "tokenizer.json")
     ok(train(SEED, f"{d}/mlp"))
