@@ -174,11 +174,18 @@ static acr_status settle_sizes(acr__setup *s)
     FAIL_IF(!lm->vocab, s->ctx, ACR_E_CONFIG,
             "model.vocab_size: there is no tokenizer to tell it; give it, as model: {vocab_size: 50257}");
     FAIL_IF(known > lm->vocab, s->ctx, ACR_E_CONFIG,
-            "the model's vocabulary is %lld, and the tokenizer has %lld tokens; at least so many are needed",
+            "model.vocab_size: the model's vocabulary is %lld, and the tokenizer has %lld tokens; at least so many are needed",
             (long long)lm->vocab, (long long)known);
     s->sequence_length = cfg->data_sequence_length;
     if (!s->sequence_length && !tensors)
         s->sequence_length = lm->positions ? acr__min(lm->positions, MOST_AUTO) : MOST_AUTO;
+    if (!lm->positions || s->sequence_length <= lm->positions)
+        return ACR_OK;
+    FAIL_IF(lm->family == ACR__LM_GPT2, s->ctx, ACR_E_CONFIG,
+            "data.sequence_length: %lld is more than the model's %lld learned positions (max_position_embeddings)",
+            (long long)s->sequence_length, (long long)lm->positions);
+    acr__warn(s->cli, "data.sequence_length %lld is more than max_position_embeddings, %lld: generate, and others that "
+              "load the model, go by the latter", (long long)s->sequence_length, (long long)lm->positions);
     return ACR_OK;
 }
 

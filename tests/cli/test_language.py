@@ -181,7 +181,9 @@ def test_refusals(d):
     refused(train(recipe, f"{d}/run", "--memory_limit", "2MiB"), 4, "MiB would do")
     refused(train(recipe, f"{d}/run", "--model.vocab_size", 299), 2, "299", "300")
     refused(train(recipe, f"{d}/run", "--model.num_attention_heads", 5), 2, "5")
-    refused(train(recipe, f"{d}/run", "--model.max_position_embeddings", 8), 2, "8")
+    refused(train(recipe, f"{d}/run", "--model.max_position_embeddings", 8), 2, "data.sequence_length: 24", "8 learned")
+    llama = ok(train(recipe, f"{d}/llama", "--model.type", "llama", "--model.max_position_embeddings", 8))
+    assert "warning" in llama.err and "max_position_embeddings, 8" in llama.err, llama.err
     refused(train(recipe, f"{d}/run", "--data.train.path", f"{d}/no.txt"), 3, "no.txt")
     refused(train(recipe, f"{d}/run", "--data.tokenizer", f"{d}/no.json"), 2, "leave one")
     refused(train(recipe, f"{d}/run", "--sample_prompt", "dog " * 50), 2, "sample_prompt", "24 places", "sequence_length")
