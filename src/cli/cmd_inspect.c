@@ -1,6 +1,7 @@
-/* cmd_inspect.c: what is in a model, a checkpoint or any safetensors file. Reads
+/* cmd_inspect.c: what is in a model, a checkpoint, any safetensors file or a token file. Reads
  * the header and, for the hash, every byte once; changes nothing. */
 #include "cli/common.h"
+#include "data/token_file.h"
 #include "io/file.h"
 
 #include <accrue/accrue_io.h>
@@ -85,11 +86,41 @@ static acr_status inspect(acr__cli *cli, acr_st *st)
     return ACR_OK;
 }
 
+static void print_tokens(acr__cli *cli, const acr__token_file *f)
+{
+    const acr__token_head *head = acr__token_file_head(f);
+    char tokens[ACR__SHORT], documents[ACR__SHORT];
+    if (!cli->flags.json) {
+        printf("tokens        %s\ndocuments     %s\nvocabulary    %lld\ntokenizer     %s\nchecksum      %s\n",
+               acr__count_text(acr__token_file_tokens(f), tokens), acr__count_text(acr__token_file_documents(f), documents),
+               (long long)head->vocabulary, head->tokenizer, acr__token_file_checksum(f));
+        return;
+    }
+    acr__json j = {.f = stdout};
+    acr__json_object(&j, NULL);
+    acr__json_i64(&j, "tokens", acr__token_file_tokens(f));
+    acr__json_i64(&j, "documents", acr__token_file_documents(f));
+    acr__json_i64(&j, "vocabulary", head->vocabulary);
+    acr__json_text(&j, "tokenizer", head->tokenizer);
+    acr__json_text(&j, "checksum", acr__token_file_checksum(f));
+    acr__json_end(&j);
+}
+
+/* A token file: every byte is read, so that damage shows. */
+static acr_status inspect_tokens(acr__cli *cli, const char *path)
+{
+    acr__token_file *f;
+    TRY(acr__token_file_open(&f, cli->ctx, path));
+    print_tokens(cli, f);
+    acr__token_file_close(f);
+    return ACR_OK;
+}
+
 acr_status acr__cmd_inspect(acr__cli *cli)
 {
     acr__usage usage = {.least = 1, .most = 1,
-                        .text = "FILE is a safetensors file (a model, a checkpoint) or a run's folder, of which\n"
-                                "it shows model.safetensors.\n"};
+                        .text = "FILE is a safetensors file (a model, a checkpoint), a token file, or a run's\n"
+                                "folder, of which it shows model.safetensors.\n"};
     bool go;
     TRY(acr__cli_flags(cli, &usage, &go));
     if (!go)
@@ -104,6 +135,8 @@ acr_status acr__cmd_inspect(acr__cli *cli)
         FAIL_IF(acr__file_kind(path) != 1, cli->ctx, ACR_E_DATA,
                 "%s: there is no model; give a safetensors file, as those in a run's checkpoints/", path);
     }
+    if (acr__token_file_is(path))
+        return inspect_tokens(cli, path);
     acr_st *st;
     TRY(acr_st_open(&st, cli->ctx, path));
     acr_status status = inspect(cli, st);

@@ -267,10 +267,39 @@ static acr_status print_text(job *j)
     return ACR_OK;
 }
 
+/* A token file's text. */
+static acr_status decode_file(job *j, const char *path)
+{
+    enum { PIECE = 1024 };
+    acr__token_file *f;
+    int32_t ids[PIECE];
+    TRY(acr__token_file_open(&f, j->cli->ctx, path));
+    acr_status status = ACR_OK;
+    if (strcmp(acr__token_file_head(f)->tokenizer, acr__tokenizer_hash(j->t)) != 0)
+        status = acr__fail(j->cli->ctx, ACR_E_DATA, "%s: its tokens are another tokenizer's than %s", path,
+                           value(j, TOKENIZER));
+    for (int64_t at = 0, n, all = acr__token_file_tokens(f); status == ACR_OK && at < all; at += n) {
+        n = acr__min(PIECE, all - at);
+        status = acr__token_file_read(f, at, n, ids);
+        j->ids.count = 0;
+        for (int64_t i = 0; status == ACR_OK && i < n; i++) {
+            ids[i] &= ~ACR_TOKEN_UNLEARNED;
+            status = acr__ids_add(j->cli->ctx, &j->ids, &ids[i], 1);
+        }
+        if (status == ACR_OK)
+            status = print_text(j);
+    }
+    acr__token_file_close(f);
+    return status;
+}
+
 static acr_status decode(job *j)
 {
+    const char *first = j->cli->flags.positional[0];
     FAIL_IF(given(j, OUT) || given(j, EOS), j->cli->ctx, ACR_E_CONFIG,
             "accrue tokenize --decode: --out and --eos are of no use here; the text goes to stdout");
+    if (j->cli->flags.positional_count == 1 && !given(j, JSONL) && acr__token_file_is(first))
+        return decode_file(j, first);
     for (;;) {
         const char *text = NULL;
         json_t *list = NULL;

@@ -10,8 +10,10 @@
 #include "io/file.h"
 #include "io/hash.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAGIC "ACRTOKEN"
 static const char magic[8] = MAGIC; /* no terminator in the file */
@@ -297,6 +299,16 @@ void acr__token_file_close(acr__token_file *f)
 }
 
 const char *acr__token_file_path(const acr__token_file *f) { return f->path; }
+
+bool acr__token_file_is(const char *path)
+{
+    char begin[sizeof magic] = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool is = fd >= 0 && pread(fd, begin, sizeof begin, 0) == (ssize_t)sizeof begin && memcmp(begin, magic, sizeof magic) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
 
 const char *acr__token_file_checksum(const acr__token_file *f) { return f->checksum; }
 const acr__token_head *acr__token_file_head(const acr__token_file *f) { return &f->head; }

@@ -47,6 +47,8 @@ void acr__token_writer_close(acr__token_writer *w); /* takes NULL; without commi
  * An open file is read-only: several threads may read it. Its context must
  * outlive it. */
 typedef struct acr__token_file acr__token_file;
+/* Whether the file begins as one. */
+bool acr__token_file_is(const char *path);
 /* probe reads head and foot and holds them against the length: for a plan. open
  * then reads every byte once: the checksum, each id in the vocabulary, the ends
  * in order. ACR_E_DATA: missing, damaged, or no token file. */

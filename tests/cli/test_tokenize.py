@@ -113,6 +113,20 @@ def test_long_document_in_little_memory(d):
     assert token_file(f"{d}/a.tok")[0][0][:len(ids) - 1] == ids[:-1]
 
 
+def test_back_from_a_token_file(d):
+    words = "".join(TEXT[i % len(TEXT)] for i in range(20000))
+    text = write(f"{d}/a.txt", words)
+    ok(tokenize("--tokenizer", GPT2, text, "--out", f"{d}/a.tok"))
+    assert ok(tokenize("--tokenizer", GPT2, "--decode", "--no-special", f"{d}/a.tok")).out == words
+    told = json.loads(ok(accrue("inspect", f"{d}/a.tok", "--json")).out)
+    assert told["documents"] == 1 and told["tokens"] == len(token_file(f"{d}/a.tok")[0][0]) and told["vocabulary"] == 1500
+    assert told["checksum"] in ok(accrue("inspect", f"{d}/a.tok")).out
+    refused(tokenize("--tokenizer", GOLDEN.format("qwen2"), "--decode", f"{d}/a.tok"), 3, "a.tok", "another tokenizer's")
+    with open(f"{d}/a.tok", "r+b") as f:
+        f.seek(500), f.write(b"\xff")
+    refused(accrue("inspect", f"{d}/a.tok"), 3, "a.tok", "damaged")
+
+
 def test_decode(d):
     assert ok(tokenize("--tokenizer", GPT2, "--decode", "-", given=b"40 69\n  273 79\r\n0")).out == "Hello<|endoftext|>"
     assert ok(tokenize("--tokenizer", GPT2, "--decode", "--no-special", "-", given=b"40 0 69")).out == "He"
