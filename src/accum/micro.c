@@ -363,7 +363,7 @@ static void keep_rest(acr_trainer *t, acr_domain d, int64_t due, int64_t rest)
         const acr__buffer *b = &t->plan->buffers[i];
         char *p = t->arena + b->offset;
         int64_t es = (int64_t)t->run.es, ld = b->ld * (int64_t)(b->operands ? t->run.k->bf16_bytes : t->run.es) / es;
-        if (b->staged && b->domain == d) /* in reals, whatever it holds: rows are whole lines */
+        if (b->staged && b->domain == d) /* as reals, whatever it holds: a row of operands has an even number */
             t->run.k->copy(rest, ld, p + due * ld * es, ld, p, ld, false);
     }
 }

@@ -1,5 +1,5 @@
-/* cmd_inspect.c: what is in a model, a checkpoint, any safetensors file or a token file. Reads
- * the header and, for the hash, every byte once; changes nothing. */
+/* cmd_inspect.c: what is in a model, a checkpoint, any safetensors file or a token
+ * file. Reads the header and, for the hash, every byte once; changes nothing. */
 #include "cli/common.h"
 #include "data/token_file.h"
 #include "io/file.h"

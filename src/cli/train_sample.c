@@ -58,21 +58,26 @@ static void keep_text(void *user, const char *text, size_t bytes)
     a->text[a->bytes] = '\0';
 }
 
+static acr__generation generation_of(const acr__setup *s)
+{
+    return (acr__generation){.ctx = s->ctx,
+                             .tokenizer = s->tokenizer,
+                             .lm = &s->lm,
+                             .sampling = {.temperature = 0.8, .top_p = 0.95, .seed = (uint64_t)s->cfg->seed},
+                             .context = s->sequence_length};
+}
+
 static acr_status generate(session *a, const acr__config *cfg)
 {
     acr__setup *s = a->s;
     for (int64_t i = 0; i < s->sequence_length; i++)
         a->position[i] = (int32_t)i;
-    acr__generation g = {.ctx = s->ctx,
-                         .tokenizer = s->tokenizer,
-                         .lm = &s->lm,
-                         .sampling = {.temperature = 0.8, .top_p = 0.95, .seed = (uint64_t)cfg->seed},
-                         .max_new_tokens = cfg->sample_tokens,
-                         .context = s->sequence_length,
-                         .logits = next_logits,
-                         .echo = true,
-                         .write = keep_text,
-                         .user = a};
+    acr__generation g = generation_of(s);
+    g.max_new_tokens = cfg->sample_tokens;
+    g.logits = next_logits;
+    g.echo = true;
+    g.write = keep_text;
+    g.user = a;
     acr_status status = acr__generate(&g, cfg->sample_prompt, strlen(cfg->sample_prompt));
     acr__generation_end(&g);
     return status;
@@ -83,8 +88,7 @@ acr_status acr__train_sample_check(acr__setup *s)
     const char *prompt = s->cfg->sample_prompt;
     if (!prompt || !s->tokenizer)
         return ACR_OK;
-    acr__generation g = {.ctx = s->ctx, .tokenizer = s->tokenizer, .lm = &s->lm,
-                         .sampling = {.temperature = 0.8, .top_p = 0.95}, .context = s->sequence_length};
+    acr__generation g = generation_of(s);
     acr_status status = acr__generate(&g, prompt, strlen(prompt));
     acr__generation_end(&g);
     return status == ACR_E_ARGUMENT ? acr__fail(s->ctx, ACR_E_CONFIG, "sample_prompt: %s, or raise data.sequence_length",

@@ -311,6 +311,7 @@ bool acr__token_file_is(const char *path)
 }
 
 const char *acr__token_file_checksum(const acr__token_file *f) { return f->checksum; }
+
 const acr__token_head *acr__token_file_head(const acr__token_file *f) { return &f->head; }
 
 int64_t acr__token_file_tokens(const acr__token_file *f) { return f->tokens; }

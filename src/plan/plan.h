@@ -24,7 +24,7 @@ enum { ACR_ALWAYS = INT32_MAX, ACR_ALIGN = 64 }; /* ACR_ALIGN: of every buffer, 
 /* What a node has, as indices into buffers; -1: nothing. */
 typedef struct acr__place {
     int value, grad, aux;
-    int wide; /* what the op writes, where the value is kept as operands: acr__plan_is_operand */
+    int wide; /* what the op writes, where the value is kept as operands (plan.c, is_operand) */
     int packed, packed_back, class_weight;
     int table; /* rope's; nodes that turn alike share one */
     /* an embedding with a compact accumulator: for each entry the row of acc that it
