@@ -85,8 +85,13 @@ static bool next_block(sharing *s, block *out)
     } else {
         if (s->owned >= s->total)
             return false;
-        first = s->owned + acr__take(s->ticket, s->turn) * s->unit;
-        last = acr__min(first + s->unit, s->total);
+        int64_t before = (int64_t)acr__take(s->ticket, s->turn), units = 0;
+        for (first = s->owned; first < s->total; first += units * s->unit) {
+            units = acr__max((s->total - first) / s->unit / s->count, 1);
+            if (before-- == 0)
+                break;
+        }
+        last = acr__min(first + units * s->unit, s->total);
         if (first >= s->total)
             return false;
     }
