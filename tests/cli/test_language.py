@@ -143,6 +143,14 @@ max_steps: 10
     assert {k: v[0] for k, v in read_tensors(f"{d}/tuned/model.safetensors").items()} == \
            {k: v[0] for k, v in read_tensors(f"{d}/base/model.safetensors").items()}
     refused(train(f"{d}/sft.yaml", f"{d}/none", "--data.learn_tokenizer", 300), 2, "learn_tokenizer", "leave this out")
+    long = {"prompt": "the fox " * 20, "completion": "a dog"}
+    write(f"{d}/chats.jsonl", "".join(json.dumps(l) + "\n" for l in [lines[0], {"text": "the lazy dog " * 20}, long, long]))
+    b = ok(train(f"{d}/sft.yaml", f"{d}/long"))
+    told = [l for l in b.err.splitlines() if "sequence_length" in l]
+    assert len(told) == 2 and "1 document longer than data.sequence_length, 24: the end is cut off" in told[0], b.err
+    assert "chats.jsonl:2, of " in told[0] and "2 documents longer" in told[1] and "chats.jsonl:3, of " in told[1], told
+    write(f"{d}/chats.jsonl", "\n" + json.dumps(long) + "\n")
+    refused(train(f"{d}/sft.yaml", f"{d}/none"), 3, "chats.jsonl:2: ", "sequence_length, 24")
     write(f"{d}/chats.jsonl", '{"prompt": "a", "completion": ""}\n')
     refused(train(f"{d}/sft.yaml", f"{d}/none"), 3, "chats.jsonl")
     assert not os.path.exists(f"{d}/none")
