@@ -93,6 +93,10 @@ static acr_status open_tokenizer(acr__setup *s, const char *run)
     else if (own)
         TRY(acr__tokenizer_open(&s->own_tokenizer, s->ctx, path));
     s->tokenizer = s->own_tokenizer;
+    int format = acr__config_data(s->cfg, acr__config_data(s->cfg, true).present).format;
+    bool text = format == ACR__FORMAT_TEXT || format == ACR__FORMAT_JSONL || format == ACR__FORMAT_KJV;
+    FAIL_IF(s->predicts && text && !own, s->ctx, ACR_E_DATA, "%s: is not there, and text can't be read without it",
+            path);
     return ACR_OK;
 }
 

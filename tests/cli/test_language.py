@@ -156,6 +156,53 @@ max_steps: 10
     assert not os.path.exists(f"{d}/none")
 
 
+def test_perplexity_before_and_after_tuning(d):
+    """eval takes a base model's folder and JSONL: as training sees it, and with the template that is asked for."""
+    recipe = recipe_in(d, steps=60)
+    ok(train(recipe, f"{d}/run"))
+    ok(accrue("convert", f"{d}/run", "--to", "hf", "--out", f"{d}/base"))
+    write(f"{d}/held.txt", text_of(300, seed=5))
+    ways = [ok(accrue("eval", f"{d}/{f}", "--data", f"{d}/held.txt", "--json", *more)).json
+            for f, more in (("run", ()), ("base", ()), ("base", ("--micro_batch_size", 3, "--threads", 1)))]
+    assert ways[0]["loss"] == ways[1]["loss"] == ways[2]["loss"] and ways[2]["micro_batch_size"] == 3, ways
+    chats = [{"messages": [{"role": "user", "content": "say " + w}, {"role": "assistant", "content": w}]} for w in WORDS[:8]]
+    write(f"{d}/chats.jsonl", "".join(json.dumps(l) + "\n" for l in chats))
+    plain = ["--data", f"{d}/chats.jsonl", "--data.template", "plain", "--data.sequence_length", 24, "--json"]
+    for folder in ("base", "run"):  # a run that was trained on text has the ids, but not chatml's tokens
+        refused(accrue("eval", f"{d}/{folder}", "--data", f"{d}/chats.jsonl"), 3, "chats.jsonl:1", "<|im_start|>", "plain")
+    before = [ok(accrue("eval", f"{d}/{folder}", *plain)).json for folder in ("base", "run")]
+    assert before[0]["loss"] == before[1]["loss"] and before[0]["perplexity"] > 1, before
+    everything = ok(accrue("eval", f"{d}/base", *plain, "--data.loss_on", "all")).json
+    assert everything["weight"] > before[0]["weight"]
+    write(f"{d}/sft.yaml", f"""
+model: {{type: hf, path: base}}
+data: {{train: {{format: jsonl, path: chats.jsonl}}, sequence_length: 24, template: plain}}
+optimizer: adamw
+learning_rate: 1e-3
+effective_batch_size: 4
+max_steps: 20
+""")
+    ok(train(f"{d}/sft.yaml", f"{d}/tuned", "--micro_batch_size", 1))
+    after = ok(accrue("eval", f"{d}/tuned", "--data", f"{d}/chats.jsonl", "--json")).json
+    assert after["weight"] == before[0]["weight"] and after["perplexity"] < before[0]["perplexity"], (before, after)
+
+
+def test_eval_of_a_folder_refuses(d):
+    recipe = recipe_in(d, steps=1)
+    ok(train(recipe, f"{d}/run"))
+    ok(accrue("convert", f"{d}/run", "--to", "hf", "--out", f"{d}/base"))
+    refused(accrue("eval", f"{d}/base"), 2, f"{d}/base: ", "no evaluation set", "--data FILE")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/none.jsonl"), 3, "none.jsonl")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt", "--data.sequence_length", 99), 2, "99", "24 learned")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt", "--data.template", "llama"), 2, "--data.template", "chatml")
+    os.rename(f"{d}/base/model.safetensors", f"{d}/kept")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt"), 3, f"{d}/base")
+    os.rename(f"{d}/kept", f"{d}/base/model.safetensors")
+    os.remove(f"{d}/base/tokenizer.json")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt"), 3, "base/tokenizer.json", "text can't be read")
+    assert sorted(os.listdir(f"{d}/base")) == ["config.json", "model.safetensors", "tokenizer_config.json"]
+
+
 def test_other_data(d):
     """A checkpoint goes on with the tokens it began with: not with another text, nor another tokenizer's ids."""
     recipe = recipe_in(d, steps=8)
