@@ -203,6 +203,51 @@ def test_eval_of_a_folder_refuses(d):
     assert sorted(os.listdir(f"{d}/base")) == ["config.json", "model.safetensors", "tokenizer_config.json"]
 
 
+def test_chat(d):
+    """A message is wrapped as it was in training, and the answer ends where the assistant's turn does."""
+    recipe = recipe_in(d, steps=3)
+    ok(train(recipe, f"{d}/run", "--model.vocab_size", 302, "--data.sequence_length", 64))
+    ok(accrue("convert", f"{d}/run", "--to", "hf", "--out", f"{d}/base"))
+    asked = {"hi": "the fox", "who": "a dog.\nlazy"}
+    write(f"{d}/chats.jsonl", "".join(json.dumps({"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]})
+                                      + "\n" for q, a in asked.items()))
+    sft = write(f"{d}/sft.yaml", """
+model: {type: hf, path: base}
+data: {train: {format: jsonl, path: chats.jsonl}, sequence_length: 64, template: plain}
+optimizer: adamw
+learning_rate: 1e-2
+effective_batch_size: 2
+max_steps: 120
+""")
+
+    def answers(folder, *more):
+        for question, answer in asked.items():
+            say = ("generate", folder, "--chat", question, "--temperature", 0, *more)
+            said = ok(accrue(*say)).out
+            assert said == answer + "\n", (question, said)
+            a = ok(accrue(*say, "--json")).json
+            assert a["text"] == answer and a["stop"] == "end" and a["prompt_tokens"] > len(question), a
+
+    ok(train(sft, f"{d}/plain"))
+    answers(f"{d}/plain")
+    refused(accrue("generate", f"{d}/plain", "--chat", "hi", "--chat_template", "chatml"), 3, "--chat: ", "<|im_start|>", "plain")
+    tokenizer = json.load(open(f"{d}/base/tokenizer.json"))
+    for i, token in enumerate(("<|im_start|>", "<|im_end|>")):
+        tokenizer["added_tokens"].append(dict(tokenizer["added_tokens"][0], id=300 + i, content=token, special=True))
+    write(f"{d}/base/tokenizer.json", json.dumps(tokenizer))
+    ok(train(sft, f"{d}/chatml", "--data.template", "chatml"))
+    answers(f"{d}/chatml")
+    ok(accrue("convert", f"{d}/chatml", "--to", "hf", "--out", f"{d}/hf"))
+    answers(f"{d}/hf")
+    long = ok(accrue("generate", f"{d}/hf", "--chat", "hi", "--system_prompt", "a", "--max_new_tokens", 2, "--json")).json
+    assert long["tokens"] <= 2
+    refused(accrue("generate", f"{d}/hf", "--chat", "hi", "--prompt", "a"), 2, "give one of them")
+    refused(accrue("generate", f"{d}/hf", "--chat", ""), 2, "--chat", "empty")
+    refused(accrue("generate", f"{d}/hf", "--prompt", "a", "--system_prompt", "b"), 2, "--system_prompt", "without --chat")
+    refused(accrue("generate", f"{d}/hf", "--chat", "hi", "--chat_template", "llama"), 2, "'llama'", "chatml and plain")
+    refused(accrue("generate", f"{d}/hf", "--chat", "hi " * 199), 2, "64 places")
+
+
 def test_other_data(d):
     """A checkpoint goes on with the tokens it began with: not with another text, nor another tokenizer's ids."""
     recipe = recipe_in(d, steps=8)
