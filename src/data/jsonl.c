@@ -47,8 +47,9 @@ static acr_status take_message(acr_context *ctx, const char *place, acr__sample 
     for (int k = 0; k < 3; k++)
         if (json_string_length(role) == strlen(names[k]) && strcmp(json_string_value(role), names[k]) == 0)
             return add_turn(ctx, s, (acr__role)(ACR_ROLE_SYSTEM + k), content);
-    return acr__fail(ctx, ACR_E_DATA, "%s: message %zu has a role that is not one of system, user, assistant", place,
-                     i + 1);
+    char shown[ACR__JSON_SHOWN];
+    return acr__fail(ctx, ACR_E_DATA, "%s: message %zu has the role %s, which is not one of system, user, assistant",
+                     place, i + 1, acr__json_shown(role, shown));
 }
 
 static acr_status take_turns(acr_context *ctx, const char *place, acr__sample *s)
