@@ -8,7 +8,6 @@
 #include "io/json.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { DESCRIPTION_BYTES = 4 << 20 };
@@ -132,31 +131,29 @@ static acr_status copy_tokenizer(conversion *c)
  * that the model does not have. */
 static acr_status describe_tokenizer(conversion *c)
 {
-    char path[4400], *text = NULL;
+    char path[4400];
     acr_context *ctx = c->cli->ctx;
     acr__tokenizer *t = NULL;
+    acr__draft draft;
     if (acr__file_kind(inside(c->run, "tokenizer.json", path)) != 1 ||
         acr__file_kind(inside(c->run, "tokenizer_config.json", path)) == 1)
         return ACR_OK;
     TRY(acr__tokenizer_open(&t, ctx, inside(c->run, "tokenizer.json", path)));
     int32_t eos = acr__tokenizer_eos(t);
-    size_t bytes = 0, length = 0;
+    size_t length = 0;
     const char *piece = eos >= 0 ? acr__tokenizer_piece(t, eos, &length) : NULL;
-    FILE *f = open_memstream(&text, &bytes);
-    acr__json j = {.f = f};
-    if (f) {
+    acr_status status = acr__draft_open(&draft, ctx, inside(c->out, "tokenizer_config.json", path));
+    if (status == ACR_OK) {
         char token[256];
+        acr__json j = {.f = draft.f};
         snprintf(token, sizeof token, "%.*s", (int)length, piece ? piece : "");
         acr__json_object(&j, NULL);
         acr__json_text(&j, "tokenizer_class", "PreTrainedTokenizerFast");
         acr__json_text(&j, "eos_token", piece ? token : NULL);
         acr__json_end(&j);
+        status = acr__draft_put(&draft, status);
     }
     acr__tokenizer_close(t);
-    bool whole = f && fclose(f) == 0;
-    acr_status status = whole ? acr__file_put(ctx, inside(c->out, "tokenizer_config.json", path), text, bytes)
-                              : acr__fail(ctx, ACR_E_NO_MEMORY, "memory is short");
-    free(text);
     return status;
 }
 

@@ -1,8 +1,9 @@
 /* cmd_eval.c: accrue eval RUN: the loss and accuracy of a run's model on its
- * evaluation set, or on the one that flags name. It reads the run folder and
- * writes nothing there. */
+ * evaluation set, or on the one that flags name. RUN may also be a folder as
+ * transformers writes it. It reads the folder and writes nothing there. */
 #include "cli/memory.h"
 #include "io/file.h"
+#include "io/hf.h"
 
 #include <accrue/accrue_io.h>
 #include <math.h>
@@ -29,38 +30,68 @@ static acr_status name_data(acr__cli *cli, const char *file, acr__flag out[2])
     return ACR_OK;
 }
 
-/* The flags with those that --data stands for behind them; in `more`, of two places more. */
-static acr_status flags_with_data(acr__cli *cli, acr__flags *flags, acr__flag *more)
+/* FOLDER/NAME is a file; its path in `path`, of 4400 bytes. */
+static bool has(const char *folder, const char *name, char path[4400])
 {
-    const char *data = cli->flags.switch_value[0];
-    *flags = cli->flags;
-    if (!data)
-        return ACR_OK;
-    if (flags->count)
-        memcpy(more, flags->item, (size_t)flags->count * sizeof *more);
-    TRY(name_data(cli, data, more + flags->count));
-    flags->item = more;
-    flags->count += 2;
-    return ACR_OK;
+    snprintf(path, 4400, "%.4096s/%s", folder, name);
+    return acr__file_kind(path) == 1;
 }
 
-static acr_status load_config(acr__cli *cli, const char *run, acr__config **cfg)
+/* The recipe of a model that nobody trains here: what a recipe must have, none of
+ * which says anything about an evaluation but the first line. */
+static const char no_recipe[] = "model: {type: hf}\n"
+                                "data: {train: {format: kjv}}\n"
+                                "optimizer: sgd\n"
+                                "learning_rate: 0\n"
+                                "effective_batch_size: 1099511627776\n"
+                                "num_train_epochs: 1\n";
+
+static acr_status read_config(acr__cli *cli, const char *folder, bool hf, const acr__flags *flags, acr__config **cfg)
 {
     char path[4400];
-    snprintf(path, sizeof path, "%.4096s/resolved.yaml", run);
-    FAIL_IF(acr__file_kind(path) != 1, cli->ctx, acr__file_kind(run) ? ACR_E_DATA : ACR_E_CONFIG,
-            "%s: %s; give the folder of a run, as accrue train names it", run,
-            acr__file_kind(run) ? "has no resolved.yaml, so it is no run folder" : "there is no such folder");
-    acr__flag *more = acr__alloc(cli->ctx, ((size_t)cli->flags.count + 2) * sizeof *more);
-    if (!more)
+    acr__config_opts opts = {.recipe = path, .flags = flags, .environment = environ};
+    if (hf)
+        return acr__config_parse(cli->ctx, cfg, folder, folder, no_recipe, sizeof no_recipe - 1, &opts);
+    (void)has(folder, "resolved.yaml", path);
+    return acr__config_load(cli->ctx, cfg, &opts);
+}
+
+/* The command line's flags, and behind them what --data and a model's folder stand for. */
+static acr_status load_config(acr__cli *cli, const char *folder, bool hf, acr__config **cfg)
+{
+    const char *data = cli->flags.switch_value[0];
+    acr__flags flags = cli->flags;
+    flags.item = acr__alloc(cli->ctx, ((size_t)flags.count + 3) * sizeof *flags.item);
+    if (!flags.item)
         return ACR_E_NO_MEMORY;
-    acr__flags flags;
-    acr_status status = flags_with_data(cli, &flags, more);
-    acr__config_opts opts = {.recipe = path, .flags = &flags, .environment = environ};
+    if (flags.count)
+        memcpy(flags.item, cli->flags.item, (size_t)flags.count * sizeof *flags.item);
+    if (hf)
+        flags.item[flags.count++] = (acr__flag){ACR__OPT_model_path, "model.path", folder};
+    acr_status status = data ? name_data(cli, data, flags.item + flags.count) : ACR_OK;
+    flags.count += data ? 2 : 0;
     if (status == ACR_OK)
-        status = acr__config_load(cli->ctx, cfg, &opts);
-    acr__free(cli->ctx, more);
+        status = read_config(cli, folder, hf, &flags, cfg);
+    acr__free(cli->ctx, flags.item);
     return status;
+}
+
+/* *hf: not a run's folder but one of a model as transformers writes it. */
+static acr_status look_at_folder(acr_context *ctx, const char *folder, bool *hf)
+{
+    char path[4400];
+    *hf = false;
+    FAIL_IF(acr__file_kind(folder) == 0, ctx, ACR_E_CONFIG,
+            "%s: there is no such folder; give the folder of a run, as accrue train names it, or of a model with "
+            "config.json",
+            folder);
+    if (has(folder, "resolved.yaml", path))
+        return acr__run_unfinished(ctx, folder);
+    *hf = has(folder, "config.json", path);
+    FAIL_IF(!*hf, ctx, ACR_E_DATA,
+            "%s: has neither resolved.yaml, which a run has, nor config.json, which a model of transformers has",
+            folder);
+    return ACR_OK;
 }
 
 /* What the inputs of training went through is kept with the model. */
@@ -77,9 +108,18 @@ static acr_status read_normalization(acr__setup *s, const char *path)
     return ACR_OK;
 }
 
-static acr_status evaluate(acr__setup *s, const char *path, acr_eval *e)
+static acr_status load_weights(acr__setup *s, const char *folder, bool hf)
 {
-    acr_status status = acr_model_load(s->trainer, path, NULL);
+    char path[4400];
+    if (hf)
+        return acr__lm_weights_load(s->trainer, folder);
+    (void)has(folder, "model.safetensors", path);
+    return acr_model_load(s->trainer, path, NULL);
+}
+
+static acr_status evaluate(acr__setup *s, const char *folder, bool hf, acr_eval *e)
+{
+    acr_status status = load_weights(s, folder, hf);
     if (status == ACR_OK)
         status = acr_evaluate(s->trainer, &s->eval_source, s->eval_info.samples, e);
     return acr__cli_told(s->cli, s->ctx, status);
@@ -113,22 +153,24 @@ static void print(const acr__cli *cli, const acr__setup *s, const acr_eval *e)
     acr__json_end(&j);
 }
 
-static acr_status run(acr__cli *cli, acr__setup *s, acr__config *cfg, const char *folder)
+static acr_status run(acr__cli *cli, acr__setup *s, acr__config *cfg, const char *folder, bool hf)
 {
     char path[4400];
     acr_eval e = ACR_EVAL_INIT;
-    TRY(acr__run_unfinished(cli->ctx, folder));
-    snprintf(path, sizeof path, "%.4096s/model.safetensors", folder);
-    FAIL_IF(acr__file_kind(path) != 1, cli->ctx, ACR_E_DATA, "%s: the model of the run is not there", path);
-    TRY(acr__setup_begin_eval(s, cli, cfg, folder));
-    acr_status status = read_normalization(s, path);
-    TRY(acr__cli_told(cli, s->ctx, status));
+    bool own = acr__config_data(cfg, true).present;
+    FAIL_IF(hf && !own, cli->ctx, ACR_E_CONFIG,
+            "%s: a model has no evaluation set of its own; name one, as --data FILE", folder);
+    bool model = has(folder, "model.safetensors", path);
+    FAIL_IF(!hf && !model, cli->ctx, ACR_E_DATA, "%s: the model of the run is not there", path);
+    TRY(acr__setup_begin_eval(s, cli, cfg, hf ? NULL : folder));
+    if (!hf)
+        TRY(acr__cli_told(cli, s->ctx, read_normalization(s, path)));
     TRY(acr__setup_plan(s));
     TRY(acr__setup_open(s));
     TRY(acr__setup_trainer(s));
-    if (!acr__config_data(cfg, true).present && cfg->data_validation_split == 0)
+    if (!own && cfg->data_validation_split == 0)
         acr__say(cli, "note: the run has no data.eval; this is its training set");
-    TRY(evaluate(s, path, &e));
+    TRY(evaluate(s, folder, hf, &e));
     print(cli, s, &e);
     return ACR_OK;
 }
@@ -142,16 +184,19 @@ acr_status acr__cmd_eval(acr__cli *cli)
                               .least = 1,
                               .most = 1,
                               .text =
-                                  "RUN is the folder of a finished run. Another set: --data, or --data.eval.format\n"
-                                  "and so on.\n"};
-    bool go;
+                                  "RUN is the folder of a finished run, or one with config.json, model.safetensors\n"
+                                  "and tokenizer.json. Another set: --data, or --data.eval.format and so on.\n"};
+    bool go, hf;
+    const char *folder;
     acr__config *cfg = NULL;
     acr__setup s = {0};
     TRY(acr__cli_flags(cli, &usage, &go));
     if (!go)
         return ACR_OK;
-    TRY(load_config(cli, cli->flags.positional[0], &cfg));
-    acr_status status = run(cli, &s, cfg, cli->flags.positional[0]);
+    folder = cli->flags.positional[0];
+    TRY(look_at_folder(cli->ctx, folder, &hf));
+    TRY(load_config(cli, folder, hf, &cfg));
+    acr_status status = run(cli, &s, cfg, folder, hf);
     acr__setup_end(&s);
     acr__config_free(cfg);
     return status;

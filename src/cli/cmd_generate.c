@@ -1,4 +1,5 @@
-/* cmd_generate.c: accrue generate RUN: what a language model writes behind a prompt.
+/* cmd_generate.c: accrue generate RUN: what a language model writes behind a prompt,
+ * or answers to a message.
  *
  * RUN is the folder of a finished run, or one as transformers writes it. The model
  * runs with a key/value cache, in the numbers of training: the logits are those of
@@ -7,6 +8,7 @@
 #include "cli/generate.h"
 #include "cli/language.h"
 #include "cli/memory.h"
+#include "data/template.h"
 #include "io/file.h"
 #include "io/hf.h"
 
@@ -16,10 +18,16 @@
 #include <string.h>
 
 enum { PREFILL = 64 }; /* prompt tokens at once */
-enum { PROMPT, PROMPT_FILE, MAX_NEW_TOKENS, TEMPERATURE, TOP_K, TOP_P, SEED, THREADS, DTYPE, SWITCHES };
+enum {
+    PROMPT, PROMPT_FILE, CHAT, SYSTEM_PROMPT, CHAT_TEMPLATE,
+    MAX_NEW_TOKENS, TEMPERATURE, TOP_K, TOP_P, SEED, THREADS, DTYPE, SWITCHES
+};
 static const acr__switch switches[SWITCHES] = {
     [PROMPT] = {"prompt", "TEXT", "what the text begins with"},
     [PROMPT_FILE] = {"prompt_file", "FILE", "the same from a file; - is standard input"},
+    [CHAT] = {"chat", "TEXT", "what the user says; the assistant's answer is written"},
+    [SYSTEM_PROMPT] = {"system_prompt", "TEXT", "with --chat: what the system says before"},
+    [CHAT_TEMPLATE] = {"chat_template", "NAME", "with --chat: chatml, plain; the run's if not given"},
     [MAX_NEW_TOKENS] = {"max_new_tokens", "N", "tokens to write at most [256]"},
     [TEMPERATURE] = {"temperature", "X", "below 1 likelier, above 1 wilder; 0: the likeliest [1]"},
     [TOP_K] = {"top_k", "N", "draw from the N likeliest; 0: from all [0]"},
@@ -37,7 +45,8 @@ typedef struct session {
     acr_graph *graph;
     acr_plan *plan;
     acr_trainer *trainer;
-    bool echo; /* text goes to stdout as it comes */
+    bool echo;        /* text goes to stdout as it comes */
+    bool skips_space; /* one that the template plain has before the answer */
     acr__chars text;
 } session;
 
@@ -90,7 +99,13 @@ static acr_status read_input(acr_context *ctx, char **text, size_t *bytes)
 static acr_status read_prompt(acr__cli *cli, char **text, size_t *bytes)
 {
     const char *given = cli->flags.switch_value[PROMPT], *file = cli->flags.switch_value[PROMPT_FILE];
-    FAIL_IF(given && file, cli->ctx, ACR_E_CONFIG, "--prompt and --prompt_file: give one of them");
+    const char *chat = cli->flags.switch_value[CHAT];
+    FAIL_IF((given != NULL) + (file != NULL) + (chat != NULL) > 1, cli->ctx, ACR_E_CONFIG,
+            "--prompt, --prompt_file and --chat: give one of them");
+    FAIL_IF(chat && !*chat, cli->ctx, ACR_E_CONFIG, "--chat: the message is empty");
+    for (int i = SYSTEM_PROMPT; i <= CHAT_TEMPLATE && !chat; i++)
+        FAIL_IF(cli->flags.switch_value[i], cli->ctx, ACR_E_CONFIG, "--%s: has no meaning without --chat",
+                switches[i].name);
     if (file && strcmp(file, "-") == 0)
         return read_input(cli->ctx, text, bytes);
     if (file)
@@ -168,11 +183,62 @@ static acr_status next_logits(void *user, const int32_t *ids, int64_t known, int
 static void write_text(void *user, const char *text, size_t bytes)
 {
     session *s = user;
+    size_t skip = s->skips_space && bytes && *text == ' ';
+    s->skips_space = false;
+    text += skip;
+    bytes -= skip;
     if (s->echo) {
         fwrite(text, 1, bytes, stdout);
         fflush(stdout);
     }
     acr__chars_add(s->ctx, &s->text, text, bytes);
+}
+
+/* ---- a conversation ----------------------------------------------------------------- */
+/* The template of the run is in its recipe; a folder of another tool has none that is
+ * understood here, but chatml's tokens are there for nothing else. */
+static acr_status choose_template(session *s, const char *folder, acr__chat *out)
+{
+    static const char *const names[] = {[ACR_CHAT_CHATML] = "chatml", [ACR_CHAT_PLAIN] = "plain"};
+    const char *given = s->cli->flags.switch_value[CHAT_TEMPLATE];
+    char path[4400];
+    for (int i = 0; given && i < 2; i++)
+        if (strcmp(names[i], given) == 0) {
+            *out = (acr__chat)i;
+            return ACR_OK;
+        }
+    FAIL_IF(given, s->ctx, ACR_E_CONFIG, "--chat_template: '%.40s' is not known; chatml and plain are", given);
+    snprintf(path, sizeof path, "%.4096s/resolved.yaml", folder);
+    *out = ACR_CHAT_CHATML;
+    if (acr__file_kind(path) != 1)
+        return ACR_OK;
+    acr__config *cfg;
+    acr__config_opts opts = {.recipe = path};
+    TRY(acr__config_load(s->ctx, &cfg, &opts));
+    *out = cfg->data_template == ACR__TEMPLATE_PLAIN ? ACR_CHAT_PLAIN : ACR_CHAT_CHATML;
+    acr__config_free(cfg);
+    return ACR_OK;
+}
+
+/* The tokens before the answer, as training would have had them. */
+static acr_status begin_chat(session *s, acr__generation *g, const char *folder)
+{
+    const char *const *given = s->cli->flags.switch_value;
+    acr__turn turns[2];
+    acr__template how;
+    acr__chat chat;
+    int64_t count = 0;
+    if (given[SYSTEM_PROMPT])
+        turns[count++] = (acr__turn){ACR_ROLE_SYSTEM, given[SYSTEM_PROMPT], strlen(given[SYSTEM_PROMPT])};
+    turns[count++] = (acr__turn){ACR_ROLE_USER, given[CHAT], strlen(given[CHAT])};
+    TRY(choose_template(s, folder, &chat));
+    TRY(acr__template_open(&how, s->ctx, s->tokenizer, chat, true));
+    acr_status status = acr__template_prompt(&how, turns, count, &g->ids);
+    g->line_ends = acr__template_line_ends(&how);
+    s->skips_space = chat == ACR_CHAT_PLAIN;
+    acr__template_close(&how);
+    FAIL_IF(status == ACR_E_DATA, s->ctx, status, "--chat: %s", acr_error(s->ctx));
+    return status;
 }
 
 /* ---- the command ------------------------------------------------------------------- */
@@ -219,6 +285,7 @@ static acr_status generate(session *s, acr__generation *g, const char *prompt, s
 static acr_status run(session *s, acr__generation *g, const char *prompt, size_t bytes)
 {
     const char *folder = s->cli->flags.positional[0], *dtype = s->cli->flags.switch_value[DTYPE];
+    bool chat = s->cli->flags.switch_value[CHAT] != NULL;
     acr_dtype products = ACR_F32;
     acr__ids ids = {0};
     TRY(open_model(s, folder, &products));
@@ -226,11 +293,12 @@ static acr_status run(session *s, acr__generation *g, const char *prompt, size_t
             "--dtype: '%.40s' is not known; allowed: float32, bfloat16", dtype);
     if (dtype)
         products = strcmp(dtype, "bfloat16") == 0 ? ACR_BF16 : ACR_F32;
-    acr_status status = acr__tokenizer_encode(s->tokenizer, &ids, prompt, bytes, true);
-    int64_t wanted = acr__max(ids.count, 1) + g->max_new_tokens;
+    g->ctx = s->ctx;
+    acr_status status = chat ? begin_chat(s, g, folder)
+                             : acr__tokenizer_encode(s->tokenizer, &ids, prompt, bytes, true);
+    int64_t wanted = acr__max(chat ? g->ids.count : ids.count, 1) + g->max_new_tokens;
     acr__ids_free(s->ctx, &ids);
     TRY(status);
-    g->ctx = s->ctx;
     g->tokenizer = s->tokenizer;
     g->lm = &s->lm;
     g->context = s->lm.positions ? acr__min(wanted, s->lm.positions) : wanted;
@@ -238,13 +306,13 @@ static acr_status run(session *s, acr__generation *g, const char *prompt, size_t
     g->write = write_text;
     g->user = s;
     TRY(load(s, folder, products, g->context));
-    status = generate(s, g, prompt, bytes);
-    acr__generation_end(g);
-    return status;
+    return generate(s, g, chat ? NULL : prompt, bytes);
 }
 
-static void end(session *s)
+static void end(session *s, acr__generation *g)
 {
+    if (g->ctx)
+        acr__generation_end(g);
     acr_trainer_destroy(s->trainer);
     acr_plan_destroy(s->plan);
     acr_graph_destroy(s->graph);
@@ -277,7 +345,7 @@ acr_status acr__cmd_generate(acr__cli *cli)
     if (status == ACR_OK)
         status = run(&s, &g, prompt, bytes);
     acr__cli_told(cli, s.ctx, status);
-    end(&s);
+    end(&s, &g);
     acr__free(cli->ctx, prompt);
     return status;
 }

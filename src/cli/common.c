@@ -5,6 +5,7 @@
 #include "io/file.h"
 #include "io/lines.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -158,6 +159,40 @@ void acr__processor_name(char *out, size_t n)
     }
     if (f)
         fclose(f);
+}
+
+/* ---- files made in memory -------------------------------------------------------- */
+static acr_status no_memory(const acr__draft *d)
+{
+    return acr__fail(d->ctx, ACR_E_NO_MEMORY, "%s: memory is short for what is to be written there", d->path);
+}
+
+acr_status acr__draft_open(acr__draft *d, acr_context *ctx, const char *path)
+{
+    *d = (acr__draft){.ctx = ctx, .path = path};
+    d->f = open_memstream(&d->text, &d->bytes);
+    return d->f ? ACR_OK : no_memory(d);
+}
+
+acr_status acr__draft_take(acr__draft *d, char **text)
+{
+    bool whole = fclose(d->f) == 0;
+    *text = whole ? d->text : NULL;
+    if (!whole)
+        free(d->text);
+    return whole ? ACR_OK : no_memory(d);
+}
+
+acr_status acr__draft_put(acr__draft *d, acr_status status)
+{
+    char *text;
+    acr_status taken = acr__draft_take(d, &text);
+    if (status == ACR_OK)
+        status = taken;
+    if (status == ACR_OK)
+        status = acr__file_put(d->ctx, d->path, text, d->bytes);
+    free(text);
+    return status;
 }
 
 /* ---- JSON ---------------------------------------------------------------------- */

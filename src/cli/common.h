@@ -69,6 +69,21 @@ double acr__wall_time(void); /* since 1970 */
 /* What the processor calls itself; "unknown" where the system does not say. */
 void acr__processor_name(char *out, size_t n);
 
+/* A file that is made in memory, so that it appears whole or not at all. A caller
+ * writes to `f` and ends with put or take. */
+typedef struct acr__draft {
+    acr_context *ctx;
+    const char *path; /* borrowed; of take's only for the sentence */
+    FILE *f;
+    char *text;
+    size_t bytes;
+} acr__draft;
+acr_status acr__draft_open(acr__draft *d, acr_context *ctx, const char *path);
+/* Writes the file where `status`, that of what made the text, is ACR_OK; returns it else. */
+acr_status acr__draft_put(acr__draft *d, acr_status status);
+/* The text instead of a file; free it with free(). */
+acr_status acr__draft_take(acr__draft *d, char **text);
+
 /* One JSON value to a stream, without a tree. key is NULL inside arrays and for
  * the outermost value; numbers that are not finite are null. */
 typedef struct acr__json {

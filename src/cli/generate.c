@@ -78,7 +78,8 @@ static bool ends(const acr__generation *g, int32_t id)
 
 static acr_status begin(acr__generation *g, const char *prompt, size_t bytes)
 {
-    TRY(acr__tokenizer_encode(g->tokenizer, &g->ids, prompt, bytes, true));
+    if (prompt)
+        TRY(acr__tokenizer_encode(g->tokenizer, &g->ids, prompt, bytes, true));
     int32_t first = g->lm->bos >= 0 ? (int32_t)g->lm->bos : acr__tokenizer_eos(g->tokenizer);
     FAIL_IF(g->ids.count == 0 && first < 0, g->ctx, ACR_E_ARGUMENT,
             "the prompt is empty, and the model has no token that begins a text; give a prompt");
@@ -109,8 +110,13 @@ static acr_status go_on(acr__generation *g, acr__sampler *sampler, float *row)
         TRY(acr__ids_add(g->ctx, &g->ids, &token, 1));
         const char *piece = acr__tokenizer_special(g->tokenizer, token) ? NULL
                                                                          : acr__tokenizer_piece(g->tokenizer, token, &bytes);
+        const char *line = piece && g->line_ends ? memchr(piece, '\n', bytes) : NULL;
         if (piece && g->write)
-            write_piece(&w, piece, bytes);
+            write_piece(&w, piece, line ? (size_t)(line - piece) : bytes);
+        if (line) {
+            g->stop = ACR__STOP_END;
+            break;
+        }
         if (g->ids.count == g->context && made + 1 < g->max_new_tokens) {
             g->stop = ACR__STOP_CONTEXT;
             break;
@@ -125,7 +131,7 @@ acr_status acr__generate(acr__generation *g, const char *prompt, size_t bytes)
 {
     acr__sampler *sampler = NULL;
     TRY(begin(g, prompt, bytes));
-    if (g->echo)
+    if (g->echo && prompt)
         g->write(g->user, prompt, bytes);
     TRY(acr__sampler_create(&sampler, g->ctx, g->lm->vocab, &g->sampling));
     float *row = acr__alloc(g->ctx, (size_t)g->lm->vocab * sizeof *row);

@@ -25,17 +25,19 @@ typedef struct acr__generation {
     /* The logits [lm->vocab] of what follows ids[0, count); ids[0, known) were there
      * at the last call. */
     acr_status (*logits)(void *user, const int32_t *ids, int64_t known, int64_t count, float *out);
-    bool echo; /* the prompt is written too, once it is known to be one */
+    bool echo;      /* the prompt's text is written too, once it is known to be one */
+    bool line_ends; /* the end of a line is an end, which is not written */
     /* Whole characters as they become known; may be NULL. */
     void (*write)(void *user, const char *text, size_t bytes);
     void *user;
     /* out */
-    acr__ids ids;   /* the prompt's and the answer's */
+    acr__ids ids;   /* the prompt's and the answer's; in: the prompt's, where there is no text of it */
     int64_t prompt; /* of them the prompt's */
     acr__stop stop;
 } acr__generation;
 
-/* ACR_E_ARGUMENT: the prompt is empty and there is no token to begin with, or it
+/* prompt: its text, or NULL if g->ids is the prompt.
+ * ACR_E_ARGUMENT: the prompt is empty and there is no token to begin with, or it
  * fills the context. Release with generation_end in any case. */
 acr_status acr__generate(acr__generation *g, const char *prompt, size_t bytes);
 void acr__generation_end(acr__generation *g);

@@ -93,6 +93,10 @@ static acr_status open_tokenizer(acr__setup *s, const char *run)
     else if (own)
         TRY(acr__tokenizer_open(&s->own_tokenizer, s->ctx, path));
     s->tokenizer = s->own_tokenizer;
+    int format = acr__config_data(s->cfg, acr__config_data(s->cfg, true).present).format;
+    bool text = format == ACR__FORMAT_TEXT || format == ACR__FORMAT_JSONL || format == ACR__FORMAT_KJV;
+    FAIL_IF(s->predicts && text && !own, s->ctx, ACR_E_DATA, "%s: is not there, and text can't be read without it",
+            path);
     return ACR_OK;
 }
 
@@ -136,18 +140,36 @@ static void summarize(const acr__tokens *set, acr__data_info *out)
                             .target_elements = 1, .open_bytes = info->open_bytes, .held_bytes = info->held_bytes};
 }
 
-static void tell_set(const acr__setup *s, const char *name, const acr__tokens *set)
+/* One line for all documents of a kind, with the place of the first. */
+static acr_status tell_odd(const acr__setup *s, const acr__tokens *set, const acr__tokens_desc *d,
+                           const acr__tokens_odd *odd, const char *what)
+{
+    char where[4200], n[3][ACR__SHORT];
+    int64_t length = acr__tokens_info_of(set)->sequence_length;
+    const char *plural = odd->count == 1 ? "" : "s";
+    if (odd->count == 0)
+        return ACR_OK;
+    TRY(acr__tokens_where(set, d, odd->document, where, sizeof where));
+    acr__count_text(odd->count, n[0]);
+    acr__count_text(odd->tokens, n[1]);
+    acr__count_text(length, n[2]);
+    if (odd->tokens > length)
+        acr__warn(s->cli, "%s document%s longer than data.sequence_length, %s: %s; the first is %s, of %s tokens", n[0],
+                  plural, n[2], what, where, n[1]);
+    else
+        acr__warn(s->cli, "%s document%s with nothing to learn left out; the first is %s", n[0], plural, where);
+    return ACR_OK;
+}
+
+static acr_status tell_set(const acr__setup *s, const char *name, const acr__tokens *set, const acr__tokens_desc *d)
 {
     char n[4][ACR__SHORT];
     const acr__tokens_info *info = acr__tokens_info_of(set);
     acr__say(s->cli, "%-8s %s sequences of at most %s tokens, loss on %s of %s tokens", name,
              acr__count_text(info->sequences, n[0]), acr__count_text(info->sequence_length, n[1]),
              acr__count_text(info->targets, n[2]), acr__count_text(info->rows, n[3]));
-    if (info->cut)
-        acr__warn(s->cli, "%s documents are longer than a sequence and were cut; data.sequence_length is %s",
-                  acr__count_text(info->cut, n[0]), acr__count_text(info->sequence_length, n[1]));
-    if (info->left_out)
-        acr__warn(s->cli, "%s documents have nothing to learn and were left out", acr__count_text(info->left_out, n[0]));
+    TRY(tell_odd(s, set, d, &info->cut, "the end is cut off"));
+    return tell_odd(s, set, d, &info->left_out, "left out, for nothing before that is to be learned");
 }
 
 static acr_status open_set(acr__setup *s, bool eval, acr__tokens **set, acr__data_info *info)
@@ -156,8 +178,7 @@ static acr_status open_set(acr__setup *s, bool eval, acr__tokens **set, acr__dat
     TRY(acr__tokens_open(set, s->ctx, &d));
     s->tokenizer = acr__tokens_tokenizer(*set); /* what the first set has learned, the second is given */
     summarize(*set, info);
-    tell_set(s, eval ? "eval" : "data", *set);
-    return ACR_OK;
+    return tell_set(s, eval ? "eval" : "data", *set, &d);
 }
 
 enum { MOST_AUTO = 1024 }; /* tokens of a sequence when nobody says */

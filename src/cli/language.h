@@ -11,7 +11,8 @@
 #include "cli/setup.h"
 
 /* Model, tokenizer, data sets and graph of s->cfg. With a run folder, model and
- * tokenizer are those that the run keeps, and only the set to evaluate is opened. */
+ * tokenizer are those that the run keeps. With s->predicts only the set to evaluate
+ * is opened. */
 acr_status acr__language_begin(acr__setup *s, const char *run);
 /* The sources over the data sets that begin opened. */
 void acr__language_open(acr__setup *s);

@@ -348,33 +348,35 @@ static void put_recipe(FILE *f, const char *folder)
     fclose(in);
 }
 
-acr_status acr__report_write(acr_context *ctx, const char *folder)
+static void put_page(FILE *f, const char *folder, reading *r)
 {
-    char path[4400], *text = NULL;
-    size_t bytes = 0;
-    reading r = {.all = acr__alloc(ctx, sizeof blank)};
-    FILE *f = r.all ? open_memstream(&text, &bytes) : NULL;
-    if (!f) {
-        acr__free(ctx, r.all);
-        return acr__fail(ctx, ACR_E_NO_MEMORY, "%s/report.html: memory is short", folder);
-    }
-    memcpy(r.all, blank, sizeof blank);
-    each_line(folder, find_last, &r);
-    each_line(folder, add_line, &r);
+    each_line(folder, find_last, r);
+    each_line(folder, add_line, r);
     put_head(f, folder);
     fprintf(f, "<h2>By update</h2>\n<div class=\"charts\">\n");
     for (size_t i = 0; i < sizeof charts / sizeof *charts; i++)
-        draw_chart(f, &charts[i], r.all, r.last);
+        draw_chart(f, &charts[i], r->all, r->last);
     fprintf(f, "</div>\n");
     put_samples(f, folder);
     put_receipt(f, folder);
     put_recipe(f, folder);
     fprintf(f, "<p>accrue %s, numerics %d</p>\n</body></html>\n", acr_version(), acr_numerics());
-    bool whole = fclose(f) == 0;
+}
+
+acr_status acr__report_write(acr_context *ctx, const char *folder)
+{
+    char path[4400];
+    acr__draft draft;
+    reading r = {.all = acr__alloc(ctx, sizeof blank)};
+    if (!r.all)
+        return ACR_E_NO_MEMORY;
+    memcpy(r.all, blank, sizeof blank);
     snprintf(path, sizeof path, "%s/report.html", folder);
-    acr_status status = whole ? acr__file_put(ctx, path, text, bytes)
-                              : acr__fail(ctx, ACR_E_NO_MEMORY, "%s: memory is short", path);
-    free(text);
+    acr_status status = acr__draft_open(&draft, ctx, path);
+    if (status == ACR_OK) {
+        put_page(draft.f, folder, &r);
+        status = acr__draft_put(&draft, status);
+    }
     acr__free(ctx, r.all);
     return status;
 }

@@ -5,6 +5,7 @@
 #include "base/shuffle.h"
 #include "cli/language.h"
 #include "cli/memory.h"
+#include "io/file.h"
 #include "model/mlp.h"
 #include "optim/update.h"
 
@@ -16,6 +17,17 @@ const char *acr__loss_name(const acr__config *cfg)
 {
     static const char *const name[] = {"mse", "mae", "huber", "cross_entropy", "bce_with_logits"};
     return name[cfg->loss];
+}
+
+/* A file that is not there is told with the place that names it. */
+static acr_status told(acr__setup *s, acr_status status)
+{
+    const char *path, *where = NULL;
+    if (status == ACR_E_DATA && s->ctx)
+        where = acr__config_named(s->cfg, acr_error(s->ctx), &path);
+    if (where && acr__file_kind(path) == 0)
+        acr__fail(s->ctx, status, "%s: %s", where, acr_error(s->ctx));
+    return acr__cli_told(s->cli, s->ctx, status);
 }
 
 /* ---- data ---------------------------------------------------------------------- */
@@ -248,7 +260,7 @@ acr_status acr__setup_begin(acr__setup *s, acr__cli *cli, acr__config *cfg, cons
     acr_status status = acr_context_create(&s->ctx, &opts);
     if (status == ACR_OK)
         status = begin(s);
-    return acr__cli_told(cli, s->ctx, status);
+    return told(s, status);
 }
 
 /* The training set may be far away when a model is evaluated: it is not looked at. */
@@ -274,7 +286,7 @@ acr_status acr__setup_begin_eval(acr__setup *s, acr__cli *cli, acr__config *cfg,
     acr_status status = acr_context_create(&s->ctx, &opts);
     if (status == ACR_OK)
         status = begin_eval(s, run);
-    return acr__cli_told(cli, s->ctx, status);
+    return told(s, status);
 }
 
 acr_plan_opts acr__setup_plan_opts(const acr__setup *s)
@@ -357,7 +369,7 @@ static acr_status open_sets(acr__setup *s)
     return ACR_OK;
 }
 
-acr_status acr__setup_open(acr__setup *s) { return acr__cli_told(s->cli, s->ctx, open_sets(s)); }
+acr_status acr__setup_open(acr__setup *s) { return told(s, open_sets(s)); }
 
 /* ---- trainer ------------------------------------------------------------------------- */
 acr_status acr__setup_init(acr_trainer *t, const acr__config *cfg)
@@ -376,7 +388,7 @@ acr_status acr__setup_trainer(acr__setup *s)
     acr_status status = acr_trainer_create(&s->trainer, s->plan, &s->trainer_opts);
     if (status == ACR_OK && !s->predicts)
         status = acr__setup_init(s->trainer, s->cfg);
-    return acr__cli_told(s->cli, s->ctx, status);
+    return told(s, status);
 }
 
 void acr__setup_end(acr__setup *s)

@@ -75,8 +75,8 @@ typedef struct acr__setup {
 
 /* `isa` NULL: ACCRUE_ISA, else the best; `threads` 0: as configured. */
 acr_status acr__setup_begin(acr__setup *s, acr__cli *cli, acr__config *cfg, const char *isa, int threads);
-/* For evaluating the model of folder `run` alone: of data.eval (else data.train) as
- * eval_set; s->mean and s->deviation, to be set before open, are those of the model. */
+/* For evaluating the model of folder `run` alone, or of model.path if it is NULL: of
+ * data.eval (else data.train) as eval_set; s->mean and s->deviation, to be set before open, are those of the model. */
 acr_status acr__setup_begin_eval(acr__setup *s, acr__cli *cli, acr__config *cfg, const char *run);
 acr_status acr__setup_plan(acr__setup *s);
 acr_status acr__setup_open(acr__setup *s);

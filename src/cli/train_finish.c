@@ -20,12 +20,6 @@ typedef struct result {
     char isa[16];
 } result;
 
-static acr_status no_memory(acr__train_run *r)
-{
-    return acr__fail(r->s->ctx, ACR_E_NO_MEMORY, "%s: memory is short for the files of the finished run",
-                     r->folder->path);
-}
-
 static acr_status save_model(acr__train_run *r, result *out)
 {
     static const char *const keys[] = {"accrue.mean", "accrue.deviation"};
@@ -99,12 +93,11 @@ static acr_status describe_model(acr__json *j, const acr__setup *s)
 /* How to use the weights: what they are, and what an input goes through first. */
 static acr_status write_description(acr__train_run *r, const result *out)
 {
-    char path[4400], *text = NULL;
-    size_t bytes = 0;
-    FILE *f = open_memstream(&text, &bytes);
-    if (!f)
-        return no_memory(r);
-    acr__json j = {.f = f};
+    char path[4400];
+    acr__draft draft;
+    snprintf(path, sizeof path, "%s/accrue.json", r->folder->path);
+    TRY(acr__draft_open(&draft, r->s->ctx, path));
+    acr__json j = {.f = draft.f};
     acr__json_object(&j, NULL);
     acr__json_text(&j, "accrue", acr_version());
     acr__json_i64(&j, "numerics", acr_numerics());
@@ -114,12 +107,7 @@ static acr_status write_description(acr__train_run *r, const result *out)
     acr__json_text(&j, "weights_hash", out->hash);
     acr__json_text(&j, "recipe_hash", r->folder->recipe_hash);
     acr__json_end(&j);
-    bool whole = fclose(f) == 0;
-    snprintf(path, sizeof path, "%s/accrue.json", r->folder->path);
-    if (status == ACR_OK)
-        status = whole ? acr__file_put(r->s->ctx, path, text, bytes) : no_memory(r);
-    free(text);
-    return status;
+    return acr__draft_put(&draft, status);
 }
 
 static void tell_numbers(acr__json *j, const acr__train_run *r, const result *out)
@@ -155,12 +143,10 @@ static void tell_numbers(acr__json *j, const acr__train_run *r, const result *ou
 static acr_status make_record(acr__train_run *r, const result *out, char **record)
 {
     const acr__setup *s = r->s;
-    size_t bytes = 0;
+    acr__draft draft;
     *record = NULL;
-    FILE *f = open_memstream(record, &bytes);
-    if (!f)
-        return no_memory(r);
-    acr__json j = {.f = f};
+    TRY(acr__draft_open(&draft, s->ctx, r->folder->path));
+    acr__json j = {.f = draft.f};
     acr__json_object(&j, NULL);
     tell_numbers(&j, r, out);
     acr__json_text(&j, "weights_hash", out->hash);
@@ -175,7 +161,7 @@ static acr_status make_record(acr__train_run *r, const result *out, char **recor
     acr__json_i64(&j, "planned_bytes", s->planned_bytes);
     acr__json_i64(&j, "peak_rss_bytes", acr__memory_peak());
     acr__json_end(&j);
-    return fclose(f) == 0 ? ACR_OK : no_memory(r);
+    return acr__draft_take(&draft, record);
 }
 
 /* ---- the receipt: what would give these weights again ---- */
@@ -242,12 +228,11 @@ static void tell_memory(acr__json *j, const acr__setup *s)
 
 static acr_status write_receipt(acr__train_run *r, const result *out, const char *record)
 {
-    char path[4400], *text = NULL;
-    size_t bytes = 0;
-    FILE *f = open_memstream(&text, &bytes);
-    if (!f)
-        return no_memory(r);
-    acr__json j = {.f = f};
+    char path[4400];
+    acr__draft draft;
+    snprintf(path, sizeof path, "%s/receipt.json", r->folder->path);
+    TRY(acr__draft_open(&draft, r->s->ctx, path));
+    acr__json j = {.f = draft.f};
     acr__json_object(&j, NULL);
     acr__json_text(&j, "accrue", acr_version());
     acr__json_i64(&j, "numerics", acr_numerics());
@@ -265,14 +250,9 @@ static acr_status write_receipt(acr__train_run *r, const result *out, const char
     acr__json_text(&j, "config", r->folder->config);
     if (*r->folder->history)
         acr__json_text(&j, "history", r->folder->history);
-    fprintf(f, ", \"record\": %s", record);
+    acr__json_raw(&j, "record", record);
     acr__json_end(&j);
-    bool whole = fclose(f) == 0;
-    snprintf(path, sizeof path, "%s/receipt.json", r->folder->path);
-    if (status == ACR_OK)
-        status = whole ? acr__file_put(r->s->ctx, path, text, bytes) : no_memory(r);
-    free(text);
-    return status;
+    return acr__draft_put(&draft, status);
 }
 
 acr_status acr__train_run_finish(acr__train_run *r, char **record)

@@ -260,28 +260,53 @@ static acr_status current_folder(acr_context *ctx, char out[PATH_BYTES])
     return ACR_OK;
 }
 
+/* What idx and npy call their columns are files. */
+static bool is_path(const acr__config *cfg, int option)
+{
+    static const int first[2] = {ACR__OPT_data_train_format, ACR__OPT_data_eval_format};
+    static const int columns[2][3] = {
+        {ACR__OPT_data_train_input, ACR__OPT_data_train_target, ACR__OPT_data_train_weight},
+        {ACR__OPT_data_eval_input, ACR__OPT_data_eval_target, ACR__OPT_data_eval_weight}};
+    for (int set = 0; set < 2; set++)
+        for (int k = 0; k < 3; k++)
+            if (columns[set][k] == option)
+                return acr__option_is(cfg, first[set], "idx|npy");
+    return acr__option_get(option)->type == ACR__PATH;
+}
+
+/* The option's path; NULL: it has none. */
+static char **path_of(acr__config *cfg, int option)
+{
+    char **path = is_path(cfg, option) ? acr__option_at(cfg, option) : NULL;
+    bool word = path && *path && acr__word_find(acr__option_get(option)->values, *path, strlen(*path)) >= 0;
+    return path && *path && !word ? path : NULL;
+}
+
 /* What the file says is relative to the file, the rest to the current folder. */
 static acr_status make_paths_absolute(loader *l, const char *folder)
 {
-    static const int files[2][4] = {
-        {ACR__OPT_data_train_format, ACR__OPT_data_train_input, ACR__OPT_data_train_target, ACR__OPT_data_train_weight},
-        {ACR__OPT_data_eval_format, ACR__OPT_data_eval_input, ACR__OPT_data_eval_target, ACR__OPT_data_eval_weight}};
     acr__config *cfg = l->cfg;
-    bool is_path[ACR__OPTION_COUNT] = {false};
     char here[PATH_BYTES];
     TRY(current_folder(l->ctx, here));
-    for (int i = 0; i < ACR__OPTION_COUNT; i++)
-        is_path[i] = acr__option_get(i)->type == ACR__PATH;
-    for (int set = 0; set < 2; set++)
-        for (int k = 1; k < 4; k++)
-            is_path[files[set][k]] = acr__option_is(cfg, files[set][0], "idx|npy");
     for (int i = 0; i < ACR__OPTION_COUNT; i++) {
-        char **path = acr__option_at(cfg, i);
-        if (!is_path[i] || !*path || acr__word_find(acr__option_get(i)->values, *path, strlen(*path)) >= 0)
-            continue;
-        TRY(make_absolute(cfg, cfg->origin[i].layer == ACR__LAYER_FILE ? folder : here, path));
+        char **path = path_of(cfg, i);
+        if (path)
+            TRY(make_absolute(cfg, cfg->origin[i].layer == ACR__LAYER_FILE ? folder : here, path));
     }
     return ACR_OK;
+}
+
+const char *acr__config_named(acr__config *cfg, const char *sentence, const char **path)
+{
+    for (int i = 0; i < ACR__OPTION_COUNT; i++) {
+        char **own = acr__config_given(cfg, i) && acr__config_used(cfg, i) ? path_of(cfg, i) : NULL;
+        size_t n = own ? strlen(*own) : 0;
+        if (own && strncmp(sentence, *own, n) == 0 && (sentence[n] == ':' || sentence[n] == '/')) {
+            *path = *own;
+            return acr__config_where(cfg, i);
+        }
+    }
+    return NULL;
 }
 
 /* The run's name when none is given: the file's, without its ending. */

@@ -167,6 +167,10 @@ bool acr__config_given(const acr__config *cfg, int option);
 /* True when the chosen optimizer, schedule, loss or format uses the option. */
 bool acr__config_used(const acr__config *cfg, int option);
 
+/* Where the path that a sentence begins with is named, as "recipe.yaml:3:1: data.train.path",
+ * and that path; NULL: by no option. Both are held by the config. */
+const char *acr__config_named(acr__config *cfg, const char *sentence, const char **path);
+
 /* data.train or data.eval; `present` is false when the recipe has no data.eval. */
 typedef struct acr__data_spec {
     bool present;

@@ -47,8 +47,9 @@ static acr_status take_message(acr_context *ctx, const char *place, acr__sample 
     for (int k = 0; k < 3; k++)
         if (json_string_length(role) == strlen(names[k]) && strcmp(json_string_value(role), names[k]) == 0)
             return add_turn(ctx, s, (acr__role)(ACR_ROLE_SYSTEM + k), content);
-    return acr__fail(ctx, ACR_E_DATA, "%s: message %zu has a role that is not one of system, user, assistant", place,
-                     i + 1);
+    char shown[ACR__JSON_SHOWN];
+    return acr__fail(ctx, ACR_E_DATA, "%s: message %zu has the role %s, which is not one of system, user, assistant",
+                     place, i + 1, acr__json_shown(role, shown));
 }
 
 static acr_status take_turns(acr_context *ctx, const char *place, acr__sample *s)
@@ -176,20 +177,43 @@ static acr_status read_line(acr__jsonl *j, const char **line, size_t *bytes)
     return ACR_OK;
 }
 
-acr_status acr__jsonl_next(acr__jsonl *j, const acr__sample **sample)
+/* The next line that says something; *line NULL: there is none. */
+static acr_status next_line(acr__jsonl *j, const char **line, size_t *bytes)
 {
     static const char mark[] = "\xef\xbb\xbf"; /* a byte order mark, as some editors write */
-    bool blank = true;
+    do {
+        TRY(read_line(j, line, bytes));
+        if (!*line)
+            return ACR_OK;
+        size_t skip = j->line == 1 && *bytes >= 3 && memcmp(*line, mark, 3) == 0 ? 3 : 0;
+        *line += skip;
+        *bytes -= skip;
+    } while (is_blank(*line, *bytes));
+    return ACR_OK;
+}
+
+acr_status acr__jsonl_next(acr__jsonl *j, const acr__sample **sample)
+{
+    const char *line;
+    size_t bytes;
+    bool blank;
     *sample = NULL;
-    while (blank) {
+    TRY(next_line(j, &line, &bytes));
+    if (!line)
+        return ACR_OK;
+    TRY(acr__jsonl_parse(j->ctx, j->path, j->line, line, bytes, &j->sample, &blank));
+    *sample = &j->sample;
+    return ACR_OK;
+}
+
+acr_status acr__jsonl_skip(acr__jsonl *j, int64_t most, int64_t *passed)
+{
+    for (*passed = 0; *passed < most; ++*passed) {
         const char *line;
         size_t bytes;
-        TRY(read_line(j, &line, &bytes));
+        TRY(next_line(j, &line, &bytes));
         if (!line)
-            return ACR_OK;
-        size_t skip = j->line == 1 && bytes >= 3 && memcmp(line, mark, 3) == 0 ? 3 : 0;
-        TRY(acr__jsonl_parse(j->ctx, j->path, j->line, line + skip, bytes - skip, &j->sample, &blank));
+            break;
     }
-    *sample = &j->sample;
     return ACR_OK;
 }

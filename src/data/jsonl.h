@@ -58,6 +58,9 @@ typedef struct acr__jsonl {
 acr_status acr__jsonl_open(acr__jsonl *j, acr_context *ctx, const char *path);
 /* *sample is NULL at the file's end; borrowed until the next call. */
 acr_status acr__jsonl_next(acr__jsonl *j, const acr__sample **sample);
+/* Passes over `most` samples, or as many as there are, without looking into them;
+ * j->line is then the last one's. */
+acr_status acr__jsonl_skip(acr__jsonl *j, int64_t most, int64_t *passed);
 void acr__jsonl_close(acr__jsonl *j); /* takes a zeroed one */
 
 #endif

@@ -80,14 +80,25 @@ static acr_status join(acr__template *t, const char *a, const acr__turn *b, cons
     return acr__chars_add(t->ctx, &t->text, c, strlen(c));
 }
 
+/* What stands before an answer. */
+static acr_status add_assistant(acr__template *t, acr__ids *out)
+{
+    const char *text = t->chat == ACR_CHAT_CHATML ? "<|im_start|>assistant\n" : "Assistant:";
+    return add_text(t, out, text, strlen(text), false);
+}
+
+bool acr__template_line_ends(const acr__template *t)
+{
+    return t->chat == ACR_CHAT_PLAIN && acr__tokenizer_eos(t->tokenizer) < 0;
+}
+
 static acr_status add_chatml(acr__template *t, acr__ids *out, const acr__turn *turn)
 {
-    static const char assistant[] = "<|im_start|>assistant\n";
     if (turn->role != ACR_ROLE_ASSISTANT) {
         TRY(join(t, turn->role == ACR_ROLE_SYSTEM ? "<|im_start|>system\n" : "<|im_start|>user\n", turn, "<|im_end|>\n"));
         return add_text(t, out, t->text.bytes, t->text.count, false);
     }
-    TRY(add_text(t, out, assistant, sizeof assistant - 1, false));
+    TRY(add_assistant(t, out));
     TRY(join(t, "", turn, "<|im_end|>"));
     TRY(add_text(t, out, t->text.bytes, t->text.count, true));
     return add_text(t, out, "\n", 1, false);
@@ -95,17 +106,16 @@ static acr_status add_chatml(acr__template *t, acr__ids *out, const acr__turn *t
 
 static acr_status add_plain(acr__template *t, acr__ids *out, const acr__turn *turn)
 {
-    static const char assistant[] = "Assistant:";
     if (turn->role != ACR_ROLE_ASSISTANT) {
         TRY(join(t, turn->role == ACR_ROLE_SYSTEM ? "System: " : "User: ", turn, "\n"));
         return add_text(t, out, t->text.bytes, t->text.count, false);
     }
-    bool ends = acr__tokenizer_eos(t->tokenizer) >= 0; /* else the line's end says that the answer is over */
-    TRY(add_text(t, out, assistant, sizeof assistant - 1, false));
-    TRY(join(t, " ", turn, ends ? "" : "\n"));
+    bool line_ends = acr__template_line_ends(t);
+    TRY(add_assistant(t, out));
+    TRY(join(t, " ", turn, line_ends ? "\n" : ""));
     TRY(add_text(t, out, t->text.bytes, t->text.count, true));
     TRY(add_end(t, out));
-    return ends ? add_text(t, out, "\n", 1, false) : ACR_OK;
+    return line_ends ? ACR_OK : add_text(t, out, "\n", 1, false);
 }
 
 static acr_status add_turn(acr__template *t, acr__ids *out, const acr__turn *turn)
@@ -122,19 +132,21 @@ static acr_status add_turn(acr__template *t, acr__ids *out, const acr__turn *tur
 }
 
 /* -- a sample ------------------------------------------------------------- */
-static acr_status check_chatml(const acr__template *t, const char *path, int64_t line)
+static acr_status check_chatml(const acr__template *t)
 {
-    FAIL_IF(acr__tokenizer_id(t->tokenizer, "<|im_start|>") < 0 || acr__tokenizer_id(t->tokenizer, "<|im_end|>") < 0,
+    FAIL_IF(t->chat == ACR_CHAT_CHATML && (acr__tokenizer_id(t->tokenizer, "<|im_start|>") < 0 ||
+                                           acr__tokenizer_id(t->tokenizer, "<|im_end|>") < 0),
             t->ctx, ACR_E_DATA,
-            "%s:%lld: messages by the template chatml need the tokens <|im_start|> and <|im_end|>, which this tokenizer "
-            "lacks; the template plain needs none",
-            path, (long long)line);
+            "messages by the template chatml need the tokens <|im_start|> and <|im_end|>, which this tokenizer lacks; "
+            "the template plain needs none");
     return ACR_OK;
 }
 
 static acr_status encode(acr__template *t, const acr__sample *sample, acr__ids *out)
 {
     bool text = sample->turn[0].role == ACR_ROLE_TEXT, messages = sample->turn[0].role >= ACR_ROLE_SYSTEM;
+    if (messages)
+        TRY(check_chatml(t));
     TRY(add_around(t, out, &t->before));
     for (int64_t i = 0; i < sample->count; i++)
         TRY(add_turn(t, out, &sample->turn[i]));
@@ -168,8 +180,6 @@ acr_status acr__template_encode(acr__template *t, const char *path, int64_t line
                                 acr__ids *out)
 {
     out->count = 0;
-    if (sample->turn[0].role >= ACR_ROLE_SYSTEM && t->chat == ACR_CHAT_CHATML)
-        TRY(check_chatml(t, path, line));
     acr_status status = encode(t, sample, out);
     FAIL_IF(status == ACR_E_DATA, t->ctx, status, "%s:%lld: %s", path, (long long)line, acr_error(t->ctx));
     TRY(status);
@@ -177,4 +187,14 @@ acr_status acr__template_encode(acr__template *t, const char *path, int64_t line
     FAIL_IF(reason, t->ctx, ACR_E_DATA, "%s:%lld: there is nothing to learn on this line: %s", path, (long long)line,
             reason);
     return ACR_OK;
+}
+
+acr_status acr__template_prompt(acr__template *t, const acr__turn *turn, int64_t count, acr__ids *out)
+{
+    out->count = 0;
+    TRY(check_chatml(t));
+    TRY(add_around(t, out, &t->before));
+    for (int64_t i = 0; i < count; i++)
+        TRY(add_turn(t, out, &turn[i]));
+    return add_assistant(t, out);
 }

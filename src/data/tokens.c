@@ -108,15 +108,31 @@ static void measure(acr__tokens *s, const acr__tokens_desc *d)
         info->held_bytes + (size_t)acr__max((int64_t)packing, s->text_bytes) + 2 * ACR_IO_BYTES + 16 * json;
 }
 
+/* Nothing is learned from the set, and why. */
+static acr_status nothing_to_learn(const acr__tokens *s, const acr__tokens_desc *d)
+{
+    const acr__tokens_odd *odd = &s->info.left_out;
+    const char *part = d->validation ? "its part for validation" : "it";
+    char where[4200];
+    FAIL_IF(odd->tokens <= s->info.sequence_length, s->ctx, ACR_E_DATA,
+            "%s: there is nothing to learn in %s: no token has one before it and is to be learned", s->corpus.place,
+            part);
+    TRY(acr__tokens_where(s, d, odd->document, where, sizeof where));
+    return acr__fail(
+        s->ctx, ACR_E_DATA,
+        "%s: of the %lld tokens nothing is to be learned within data.sequence_length, %lld, and so with all "
+        "%lld documents of %s; a longer sequence_length would do",
+        where, (long long)odd->tokens, (long long)s->info.sequence_length, (long long)odd->count, part);
+}
+
 static acr_status make_sequences(acr__tokens *s, const acr__tokens_desc *d, bool whole)
 {
     const acr__corpus *c = &s->corpus;
     FAIL_IF(c->tokens == 0, s->ctx, ACR_E_DATA, "%s: there is no token in it", c->place);
     s->info.vocabulary = c->vocabulary;
     TRY(acr__tokens_pack(s, d, whole));
-    FAIL_IF(s->info.targets == 0, s->ctx, ACR_E_DATA,
-            "%s: there is nothing to learn in %s: no token has one before it and is to be learned", c->place,
-            d->validation ? "its part for validation" : "it");
+    if (s->info.targets == 0)
+        return nothing_to_learn(s, d);
     TRY(acr__table_end(&s->pieces));
     return acr__table_end(&s->firsts);
 }

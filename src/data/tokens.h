@@ -19,8 +19,8 @@
  *            nothing is left out, only the last sequence may be shorter
  *   whole    a document is never divided: each goes to the one of 64 sequences at
  *            hand that it fills best. What is beyond sequence_length is cut
- *            off (info.cut), and a document with nothing to learn in it is left
- *            out (info.left_out)
+ *            off (info.cut), and a document with nothing to learn in what remains
+ *            is left out (info.left_out)
  *
  * validation_split takes documents of the set away from training: round(share *
  * documents) of them, chosen by the seed. Where that is not one document, stream
@@ -80,6 +80,12 @@ typedef struct acr__tokens_desc {
         NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, 0, NULL, NULL, 0.0, false, 0, 0, NULL \
     }
 
+/* Documents that packing did not take as they are: how many, and the first one's
+ * place among all documents, from 0, and its length. */
+typedef struct acr__tokens_odd {
+    int64_t count, document, tokens;
+} acr__tokens_odd;
+
 /* What probe and open find, of the part that was asked for. Before its text was
  * tokenised a probe does not know what is marked *: 0. */
 typedef struct acr__tokens_info {
@@ -88,8 +94,8 @@ typedef struct acr__tokens_info {
     int64_t rows;            /* * of all sequences */
     int64_t targets;         /* * rows that are learned from; a probe may count too many */
     int64_t documents;       /* * in sequences; one that is divided by the split counts in both parts */
-    int64_t cut;             /* * whole: documents whose end was cut off */
-    int64_t left_out;        /* * whole: documents with nothing to learn */
+    acr__tokens_odd cut;     /* * whole: documents whose end was cut off */
+    acr__tokens_odd left_out; /* * whole: documents with nothing to learn in their first sequence_length tokens */
     int64_t vocabulary;      /* every id is below it */
     size_t open_bytes;       /* memory while open runs, at most; of tokenising, about */
     size_t held_bytes;       /* memory the opened set keeps, at most; a given tokenizer is its owner's */
@@ -105,6 +111,10 @@ acr_status acr__tokens_open(acr__tokens **out, acr_context *ctx, const acr__toke
 void acr__tokens_close(acr__tokens *set); /* takes NULL */
 
 const acr__tokens_info *acr__tokens_info_of(const acr__tokens *set);
+/* Where a document stands: "PATH:LINE" of JSONL, whose files are read again up to it;
+ * of others "PATH: document N", from 1. `desc`: what the set was opened by. */
+acr_status acr__tokens_where(const acr__tokens *set, const acr__tokens_desc *desc, int64_t document, char *out,
+                             size_t size);
 /* What the set is known again by: its tokens, which the tokenizer is part of. Of tensors
  * of ids print->hash is "". */
 void acr__tokens_print(const acr__tokens *set, acr__data_print *print);

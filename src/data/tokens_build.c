@@ -328,3 +328,41 @@ acr_status acr__tokens_build(acr__tokens *s, const acr__tokens_desc *desc, bool 
     acr__files_free(&b.files);
     return status;
 }
+
+/* -- back from tokens to text ------------------------------------------------ */
+static acr_status find_line(const acr__files *files, acr_context *ctx, int64_t document, char *out, size_t size)
+{
+    for (int64_t i = 0; i < files->count; i++) {
+        acr__jsonl j;
+        int64_t passed = 0, line = 0;
+        acr_status status = acr__jsonl_open(&j, ctx, files->path[i]);
+        if (status == ACR_OK) {
+            status = acr__jsonl_skip(&j, document + 1, &passed);
+            line = j.line;
+        }
+        acr__jsonl_close(&j);
+        TRY(status);
+        if (passed > document) {
+            snprintf(out, size, "%s:%lld", files->path[i], (long long)line);
+            return ACR_OK;
+        }
+        document -= passed;
+    }
+    return acr__fail(ctx, ACR_E_DATA, "%s: has changed since it was opened: document %lld is no longer there",
+                     files->count ? files->path[0] : "data", (long long)document + 1);
+}
+
+acr_status acr__tokens_where(const acr__tokens *set, const acr__tokens_desc *desc, int64_t document, char *out,
+                             size_t size)
+{
+    acr__files files = {0};
+    if (strcmp(desc->format, "jsonl") != 0) {
+        snprintf(out, size, "%s: document %lld", set->place, (long long)document + 1);
+        return ACR_OK;
+    }
+    acr_status status = acr__files_find(&files, set->ctx, desc->path, ".jsonl");
+    if (status == ACR_OK)
+        status = find_line(&files, set->ctx, document, out, size);
+    acr__files_free(&files);
+    return status;
+}

@@ -158,16 +158,25 @@ static acr_status close_bin(packer *p, int k)
     return end_sequence(p);
 }
 
-static acr_status whole_document(packer *p, int64_t begin, int64_t end)
+static void count_odd(acr__tokens_odd *odd, int64_t document, int64_t tokens)
+{
+    if (odd->count++ == 0) {
+        odd->document = document;
+        odd->tokens = tokens;
+    }
+}
+
+static acr_status whole_document(packer *p, int64_t document, int64_t begin, int64_t end)
 {
     int64_t n = acr__min(p->length, end - begin), targets;
     acr__piece piece = {begin, (int32_t)n, begin + n < end};
     TRY(count_targets(p, &piece, &targets));
     if (targets == 0) {
-        p->s->info.left_out++;
+        count_odd(&p->s->info.left_out, document, end - begin);
         return ACR_OK;
     }
-    p->s->info.cut += piece.next;
+    if (piece.next)
+        count_odd(&p->s->info.cut, document, end - begin);
     p->s->info.targets += targets;
     p->s->info.documents++;
     int k = best_bin(p, n);
@@ -191,7 +200,7 @@ static acr_status add_document(packer *p, int64_t document, int64_t begin, int64
     if (begin >= end)
         return ACR_OK;
     if (p->bins)
-        return whole_document(p, begin, end);
+        return whole_document(p, document, begin, end);
     p->s->info.documents++;
     return stream_document(p, begin, end);
 }

@@ -20,12 +20,26 @@ const char *acr__text_shown(const char *text, char out[ACR__JSON_SHOWN])
     return out;
 }
 
+typedef struct beginning {
+    char text[ACR__JSON_SHOWN + 4];
+    size_t n;
+} beginning;
+
+/* What fits of each part: json_dumpb leaves out a part that does not fit whole. */
+static int keep_beginning(const char *part, size_t n, void *user)
+{
+    beginning *b = user;
+    size_t room = sizeof b->text - 1 - b->n, some = n < room ? n : room;
+    memcpy(b->text + b->n, part, some);
+    b->n += some;
+    return 0;
+}
+
 const char *acr__json_shown(const json_t *value, char out[ACR__JSON_SHOWN])
 {
-    char text[ACR__JSON_SHOWN + 4];
-    size_t n = json_dumpb(value, text, sizeof text - 1, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
-    text[n < sizeof text ? n : sizeof text - 1] = '\0';
-    return acr__text_shown(text, out);
+    beginning b = {.n = 0};
+    json_dump_callback(value, keep_beginning, &b, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+    return acr__text_shown(b.text, out);
 }
 
 /* Runs over the bytes once, knowing of strings and brackets only. */

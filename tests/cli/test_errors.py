@@ -52,6 +52,45 @@ max_steps: 1
     assert not os.path.exists(f"{d}/nan")
 
 
+def test_files_that_are_not_there(d):
+    """The sentence says where the file is named: the recipe's line, the flag or the variable."""
+    npy = write(f"{d}/npy.yaml", """
+model: {type: mlp, layers: [3, 2]}
+data:
+  train:
+    format: npy
+    input: x.npy
+    target: y.npy
+loss: mse
+optimizer: sgd
+learning_rate: 0.1
+effective_batch_size: 4
+max_steps: 1
+""")
+    text = write(f"{d}/text.yaml", """
+model: {type: gpt2, num_hidden_layers: 1, hidden_size: 8, num_attention_heads: 1}
+data:
+  train: {format: text, path: a.txt}
+  learn_tokenizer: 300
+optimizer: sgd
+learning_rate: 0.1
+effective_batch_size: 4
+max_steps: 1
+""")
+    for command in ("train", "plan", "verify"):
+        refused(accrue(command, npy), 3, f"{npy}:6:5: data.train.input: {d}/x.npy: there is no such file")
+        refused(accrue(command, text), 3, f"{text}:4:25: data.train.path: {d}/a.txt: there is no such file")
+    refused(accrue("plan", text, "--data.train.path", f"{d}/b.txt"), 3, f"accrue: --data.train.path: {d}/b.txt: ")
+    refused(accrue("plan", text, ACCRUE_DATA_TRAIN_PATH=f"{d}/c.txt"), 3, f"accrue: ACCRUE_DATA_TRAIN_PATH: {d}/c.txt: ")
+    base = write(f"{d}/base.yaml", open(text).read().replace("{type: gpt2, num_hidden_layers: 1, hidden_size: 8, "
+                                                             "num_attention_heads: 1}", "{type: hf, path: base}"))
+    write(base, open(base).read().replace("  learn_tokenizer: 300\n", ""))
+    refused(accrue("plan", base), 3, f"{base}:2:19: model.path: {d}/base/config.json: ")
+    refused(train(SEED, f"{d}/run", "--model.init_from", f"{d}/m"), 3, f"accrue: --model.init_from: {d}/m: ")
+    write(f"{d}/x.npy", "no numbers")  # what is wrong with a file is said of the file
+    refused(accrue("plan", npy), 3, f"accrue: {d}/x.npy: ")
+
+
 def test_class_labels_saved_as_fractions(d):
     write_tensors(f"{d}/d.safetensors", {"x": ("F32", [4, 3], floats(range(12))),
                                          "y": ("F32", [4], floats([0, 1, 2, 0]))})

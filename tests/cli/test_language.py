@@ -143,9 +143,109 @@ max_steps: 10
     assert {k: v[0] for k, v in read_tensors(f"{d}/tuned/model.safetensors").items()} == \
            {k: v[0] for k, v in read_tensors(f"{d}/base/model.safetensors").items()}
     refused(train(f"{d}/sft.yaml", f"{d}/none", "--data.learn_tokenizer", 300), 2, "learn_tokenizer", "leave this out")
+    long = {"prompt": "the fox " * 20, "completion": "a dog"}
+    write(f"{d}/chats.jsonl", "".join(json.dumps(l) + "\n" for l in [lines[0], {"text": "the lazy dog " * 20}, long, long]))
+    b = ok(train(f"{d}/sft.yaml", f"{d}/long"))
+    told = [l for l in b.err.splitlines() if "sequence_length" in l]
+    assert len(told) == 2 and "1 document longer than data.sequence_length, 24: the end is cut off" in told[0], b.err
+    assert "chats.jsonl:2, of " in told[0] and "2 documents longer" in told[1] and "chats.jsonl:3, of " in told[1], told
+    write(f"{d}/chats.jsonl", "\n" + json.dumps(long) + "\n")
+    refused(train(f"{d}/sft.yaml", f"{d}/none"), 3, "chats.jsonl:2: ", "sequence_length, 24")
     write(f"{d}/chats.jsonl", '{"prompt": "a", "completion": ""}\n')
     refused(train(f"{d}/sft.yaml", f"{d}/none"), 3, "chats.jsonl")
     assert not os.path.exists(f"{d}/none")
+
+
+def test_perplexity_before_and_after_tuning(d):
+    """eval takes a base model's folder and JSONL: as training sees it, and with the template that is asked for."""
+    recipe = recipe_in(d, steps=60)
+    ok(train(recipe, f"{d}/run"))
+    ok(accrue("convert", f"{d}/run", "--to", "hf", "--out", f"{d}/base"))
+    write(f"{d}/held.txt", text_of(300, seed=5))
+    ways = [ok(accrue("eval", f"{d}/{f}", "--data", f"{d}/held.txt", "--json", *more)).json
+            for f, more in (("run", ()), ("base", ()), ("base", ("--micro_batch_size", 3, "--threads", 1)))]
+    assert ways[0]["loss"] == ways[1]["loss"] == ways[2]["loss"] and ways[2]["micro_batch_size"] == 3, ways
+    chats = [{"messages": [{"role": "user", "content": "say " + w}, {"role": "assistant", "content": w}]} for w in WORDS[:8]]
+    write(f"{d}/chats.jsonl", "".join(json.dumps(l) + "\n" for l in chats))
+    plain = ["--data", f"{d}/chats.jsonl", "--data.template", "plain", "--data.sequence_length", 24, "--json"]
+    for folder in ("base", "run"):  # a run that was trained on text has the ids, but not chatml's tokens
+        refused(accrue("eval", f"{d}/{folder}", "--data", f"{d}/chats.jsonl"), 3, "chats.jsonl:1", "<|im_start|>", "plain")
+    before = [ok(accrue("eval", f"{d}/{folder}", *plain)).json for folder in ("base", "run")]
+    assert before[0]["loss"] == before[1]["loss"] and before[0]["perplexity"] > 1, before
+    everything = ok(accrue("eval", f"{d}/base", *plain, "--data.loss_on", "all")).json
+    assert everything["weight"] > before[0]["weight"]
+    write(f"{d}/sft.yaml", f"""
+model: {{type: hf, path: base}}
+data: {{train: {{format: jsonl, path: chats.jsonl}}, sequence_length: 24, template: plain}}
+optimizer: adamw
+learning_rate: 1e-3
+effective_batch_size: 4
+max_steps: 20
+""")
+    ok(train(f"{d}/sft.yaml", f"{d}/tuned", "--micro_batch_size", 1))
+    after = ok(accrue("eval", f"{d}/tuned", "--data", f"{d}/chats.jsonl", "--json")).json
+    assert after["weight"] == before[0]["weight"] and after["perplexity"] < before[0]["perplexity"], (before, after)
+
+
+def test_eval_of_a_folder_refuses(d):
+    recipe = recipe_in(d, steps=1)
+    ok(train(recipe, f"{d}/run"))
+    ok(accrue("convert", f"{d}/run", "--to", "hf", "--out", f"{d}/base"))
+    refused(accrue("eval", f"{d}/base"), 2, f"{d}/base: ", "no evaluation set", "--data FILE")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/none.jsonl"), 3, "none.jsonl")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt", "--data.sequence_length", 99), 2, "99", "24 learned")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt", "--data.template", "llama"), 2, "--data.template", "chatml")
+    os.rename(f"{d}/base/model.safetensors", f"{d}/kept")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt"), 3, f"{d}/base")
+    os.rename(f"{d}/kept", f"{d}/base/model.safetensors")
+    os.remove(f"{d}/base/tokenizer.json")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt"), 3, "base/tokenizer.json", "text can't be read")
+    assert sorted(os.listdir(f"{d}/base")) == ["config.json", "model.safetensors", "tokenizer_config.json"]
+
+
+def test_chat(d):
+    """A message is wrapped as it was in training, and the answer ends where the assistant's turn does."""
+    recipe = recipe_in(d, steps=3)
+    ok(train(recipe, f"{d}/run", "--model.vocab_size", 302, "--data.sequence_length", 64))
+    ok(accrue("convert", f"{d}/run", "--to", "hf", "--out", f"{d}/base"))
+    asked = {"hi": "the fox", "who": "a dog.\nlazy"}
+    write(f"{d}/chats.jsonl", "".join(json.dumps({"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]})
+                                      + "\n" for q, a in asked.items()))
+    sft = write(f"{d}/sft.yaml", """
+model: {type: hf, path: base}
+data: {train: {format: jsonl, path: chats.jsonl}, sequence_length: 64, template: plain}
+optimizer: adamw
+learning_rate: 1e-2
+effective_batch_size: 2
+max_steps: 120
+""")
+
+    def answers(folder, *more):
+        for question, answer in asked.items():
+            say = ("generate", folder, "--chat", question, "--temperature", 0, *more)
+            said = ok(accrue(*say)).out
+            assert said == answer + "\n", (question, said)
+            a = ok(accrue(*say, "--json")).json
+            assert a["text"] == answer and a["stop"] == "end" and a["prompt_tokens"] > len(question), a
+
+    ok(train(sft, f"{d}/plain"))
+    answers(f"{d}/plain")
+    refused(accrue("generate", f"{d}/plain", "--chat", "hi", "--chat_template", "chatml"), 3, "--chat: ", "<|im_start|>", "plain")
+    tokenizer = json.load(open(f"{d}/base/tokenizer.json"))
+    for i, token in enumerate(("<|im_start|>", "<|im_end|>")):
+        tokenizer["added_tokens"].append(dict(tokenizer["added_tokens"][0], id=300 + i, content=token, special=True))
+    write(f"{d}/base/tokenizer.json", json.dumps(tokenizer))
+    ok(train(sft, f"{d}/chatml", "--data.template", "chatml"))
+    answers(f"{d}/chatml")
+    ok(accrue("convert", f"{d}/chatml", "--to", "hf", "--out", f"{d}/hf"))
+    answers(f"{d}/hf")
+    long = ok(accrue("generate", f"{d}/hf", "--chat", "hi", "--system_prompt", "a", "--max_new_tokens", 2, "--json")).json
+    assert long["tokens"] <= 2
+    refused(accrue("generate", f"{d}/hf", "--chat", "hi", "--prompt", "a"), 2, "give one of them")
+    refused(accrue("generate", f"{d}/hf", "--chat", ""), 2, "--chat", "empty")
+    refused(accrue("generate", f"{d}/hf", "--prompt", "a", "--system_prompt", "b"), 2, "--system_prompt", "without --chat")
+    refused(accrue("generate", f"{d}/hf", "--chat", "hi", "--chat_template", "llama"), 2, "'llama'", "chatml and plain")
+    refused(accrue("generate", f"{d}/hf", "--chat", "hi " * 199), 2, "64 places")
 
 
 def test_other_data(d):

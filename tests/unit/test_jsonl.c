@@ -68,6 +68,9 @@ static void kinds(void **state)
     }
 }
 
+#define TWENTY  "01234567890123456789"
+#define HUNDRED TWENTY TWENTY TWENTY TWENTY TWENTY
+
 static void wrong(void **state)
 {
     (void)state;
@@ -86,8 +89,12 @@ static void wrong(void **state)
         {"{\"messages\": {}}", "a list"},
         {"{\"messages\": [7]}", "message 1 needs a role and a content"},
         {"{\"messages\": [{\"role\": \"user\", \"content\": \"\"}, {\"role\": \"user\"}]}", "message 2 needs"},
-        {"{\"messages\": [{\"role\": \"tool\", \"content\": \"\"}]}", "not one of system, user, assistant"},
-        {"{\"messages\": [{\"role\": \"user\\u0000\", \"content\": \"\"}]}", "not one of"},
+        {"{\"messages\": [{\"role\": \"tool\", \"content\": \"\"}]}",
+         "message 1 has the role \"tool\", which is not one of system, user, assistant"},
+        {"{\"messages\": [{\"role\": \"user\\u0000\", \"content\": \"\"}]}",
+         "the role \"user\\u0000\", which is not one of"},
+        {"{\"messages\": [{\"role\": \"" HUNDRED "\", \"content\": \"\"}]}", "the role \"0123456789"},
+        {"{\"messages\": [{\"role\": \"" HUNDRED "\", \"content\": \"\"}]}", "67890..., which is not one of"},
         {"[\"text\"]", "not a JSON object"},
         {"\"text\"", "f.jsonl:7:"},
         {"{\"text\": \"a\"", "f.jsonl:7:12: not valid JSON"},

@@ -101,6 +101,41 @@ static void talks(void **state)
             "[<begin>System: Be.\nUser: Q?\nAssistant: A.<|endoftext|>\nUser: R?\nAssistant: B.<|endoftext|>\n]");
 }
 
+/* A conversation up to the answer has the tokens that training has before it. */
+static void prompt_is(const acr__tokenizer *t, acr__chat how, const char *want, bool line_ends)
+{
+    static const acr__turn turns[] = {{ACR_ROLE_SYSTEM, "Be.", 3}, {ACR_ROLE_USER, "Q?", 2}};
+    acr__template template;
+    acr__ids prompt = {0};
+    acr__chars text = {0};
+    assert_int_equal(acr__template_open(&template, ctx, t, how, true), ACR_OK);
+    assert_int_equal(acr__template_line_ends(&template), line_ends);
+    if (acr__template_prompt(&template, turns, 2, &prompt) != ACR_OK)
+        fail_msg("%s", acr_error(ctx));
+    assert_int_equal(encode(t, how, true, TALK), ACR_OK);
+    assert_true(prompt.count < ids.count);
+    assert_memory_equal(prompt.id, ids.id, (size_t)prompt.count * sizeof *ids.id);
+    assert_int_equal(acr__tokenizer_decode(t, &text, prompt.id, prompt.count, false), ACR_OK);
+    assert_string_equal(text.bytes, want);
+    acr__chars_free(ctx, &text);
+    acr__ids_free(ctx, &prompt);
+    acr__template_close(&template);
+}
+
+static void prompts(void **state)
+{
+    (void)state;
+    prompt_is(chat, ACR_CHAT_CHATML,
+              "<begin><|im_start|>system\nBe.<|im_end|>\n<|im_start|>user\nQ?<|im_end|>\n<|im_start|>assistant\n", false);
+    prompt_is(plain, ACR_CHAT_PLAIN, "System: Be.\nUser: Q?\nAssistant:", false);
+    static const acr__turn turn = {ACR_ROLE_USER, "Q?", 2};
+    acr__template template;
+    assert_int_equal(acr__template_open(&template, ctx, plain, ACR_CHAT_CHATML, true), ACR_OK);
+    assert_int_equal(acr__template_prompt(&template, &turn, 1, &ids), ACR_E_DATA);
+    assert_non_null(strstr(acr_error(ctx), "need the tokens <|im_start|> and <|im_end|>"));
+    acr__template_close(&template);
+}
+
 static void nothing(void **state)
 {
     (void)state;
@@ -116,6 +151,7 @@ static void nothing(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(talks), cmocka_unit_test(nothing)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(talks), cmocka_unit_test(prompts),
+                                       cmocka_unit_test(nothing)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

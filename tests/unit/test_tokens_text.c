@@ -138,8 +138,8 @@ static void lines(void **state)
     d = describe("jsonl", "cut.jsonl", 4);
     reads_as(&d, "hijk");
     acr__tokens *set = tokens_open(&d);
-    assert_int_equal(acr__tokens_info_of(set)->left_out, 1);
-    assert_int_equal(acr__tokens_info_of(set)->cut, 1);
+    assert_int_equal(acr__tokens_info_of(set)->left_out.count, 1);
+    assert_int_equal(acr__tokens_info_of(set)->cut.count, 1);
     assert_int_equal(acr__tokens_info_of(set)->targets, 4);
     acr__tokens_close(set);
     d.template = "plain";
@@ -158,6 +158,54 @@ static void lines(void **state)
 }
 
 /* -- the cache ------------------------------------------------------------ */
+static void stands_at(const acr__tokens *set, const acr__tokens_desc *d, const acr__tokens_odd *odd, int64_t count,
+                      int64_t tokens, const char *want)
+{
+    char where[300];
+    assert_int_equal(odd->count, count);
+    assert_int_equal(odd->tokens, tokens);
+    assert_int_equal(acr__tokens_where(set, d, odd->document, where, sizeof where), ACR_OK);
+    assert_string_equal(where, in_folder(want));
+}
+
+/* The first document that was cut and the first left out, by file and line. */
+static void too_long(void **state)
+{
+    (void)state;
+    mkdir(in_folder("chats"), 0777);
+    text_file("chats/1.jsonl", "\xef\xbb\xbf\n{\"text\": \"ab\"}\n\n \n{\"text\": \"cd\"}");
+    text_file("chats/2.jsonl", "");
+    text_file("chats/3.jsonl", "\n{\"prompt\": \"abcdef\", \"completion\": \"g\"}\n\n"
+                               "{\"prompt\": \"h\", \"completion\": \"ijklm\"}\n{\"text\": \"opqrst\"}\n");
+    acr__tokens_desc d = describe("jsonl", "chats", 4);
+    for (int i = 0; i < 2; i++) { /* when it is tokenised, and from the cache */
+        acr__tokens *set = tokens_open(&d);
+        stands_at(set, &d, &acr__tokens_info_of(set)->left_out, 1, 8, "chats/3.jsonl:2");
+        stands_at(set, &d, &acr__tokens_info_of(set)->cut, 2, 7, "chats/3.jsonl:4");
+        if (i == 1) {
+            char where[300];
+            text_file("chats/3.jsonl", "");
+            assert_int_equal(acr__tokens_where(set, &d, 3, where, sizeof where), ACR_E_DATA);
+            assert_non_null(strstr(acr_error(ctx), "no longer there"));
+        }
+        acr__tokens_close(set);
+    }
+    text_file("all.jsonl",
+              "\n{\"prompt\": \"abcdef\", \"completion\": \"g\"}\n{\"prompt\": \"abcde\", \"completion\": \"g\"}\n");
+    d = describe("jsonl", "all.jsonl", 4);
+    tokens_refused(&d, ACR_E_DATA,
+                   "all.jsonl:2: of the 8 tokens nothing is to be learned within data.sequence_length, 4, "
+                   "and so with all 2 documents");
+    mkdir(in_folder("long"), 0777);
+    text_file("long/1.txt", "abc");
+    text_file("long/2.txt", "abcdef");
+    d = describe("text", "long", 4);
+    d.packing = "whole";
+    acr__tokens *set = tokens_open(&d);
+    stands_at(set, &d, &acr__tokens_info_of(set)->cut, 1, 7, "long: document 2");
+    acr__tokens_close(set);
+}
+
 static void kept(void **state)
 {
     (void)state;
@@ -486,11 +534,11 @@ static void kills(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts),        cmocka_unit_test(long_text), cmocka_unit_test(lines),
-        cmocka_unit_test(kept),         cmocka_unit_test(damaged_copy), cmocka_unit_test(no_cache),
-        cmocka_unit_test(learned),      cmocka_unit_test(whose_tokens), cmocka_unit_test(descriptions),
-        cmocka_unit_test(bible),        cmocka_unit_test(faults),    cmocka_unit_test(kills),
-        cmocka_unit_test(no_memory),    cmocka_unit_test(bounded),
+        cmocka_unit_test(texts),     cmocka_unit_test(long_text),    cmocka_unit_test(lines),
+        cmocka_unit_test(kept),      cmocka_unit_test(damaged_copy), cmocka_unit_test(no_cache),
+        cmocka_unit_test(learned),   cmocka_unit_test(whose_tokens), cmocka_unit_test(descriptions),
+        cmocka_unit_test(bible),     cmocka_unit_test(faults),       cmocka_unit_test(kills),
+        cmocka_unit_test(no_memory), cmocka_unit_test(bounded),      cmocka_unit_test(too_long),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
