@@ -1,5 +1,5 @@
 # Tests, examples and benches: one program per file, built by the targets
-# `tests` and `benches`, not by a plain build.
+# `tests` (`tests_KIND` for some of them) and `benches`, not by a plain build.
 add_custom_target(tests)
 add_custom_target(benches)
 pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
@@ -41,6 +41,8 @@ endif()
 
 if(CMOCKA_FOUND AND NOT ACR_FUZZ)
   foreach(kind unit property golden fault)
+    add_custom_target(tests_${kind})
+    add_dependencies(tests tests_${kind})
     file(GLOB sources CONFIGURE_DEPENDS tests/${kind}/test_*.c)
     foreach(source ${sources})
       get_filename_component(name ${source} NAME_WE)
@@ -48,7 +50,7 @@ if(CMOCKA_FOUND AND NOT ACR_FUZZ)
       if(name MATCHES "^test_chain")
         set(libraries accrue_chain16)
       endif()
-      acr_program(tests ${kind}_${name} ${source} tests/${kind} ${libraries} PkgConfig::CMOCKA)
+      acr_program(tests_${kind} ${kind}_${name} ${source} tests/${kind} ${libraries} PkgConfig::CMOCKA)
       target_include_directories(${kind}_${name} PRIVATE tests)
       target_compile_options(${kind}_${name} PRIVATE -UNDEBUG)
       if(name STREQUAL "test_gemm_bf16" AND emulated)
