@@ -102,8 +102,9 @@ void acr__json_bool(acr__json *j, const char *key, bool value);
 void acr__json_raw(acr__json *j, const char *key, const char *value); /* a JSON value as text */
 
 /* report.c: FOLDER/report.html from what lies in the run folder (resolved.yaml,
- * metrics.jsonl, receipt.json). Takes at most ACR__REPORT_BYTES of memory. */
+ * metrics.jsonl) and from what receipt.json will hold. Takes at most ACR__REPORT_BYTES
+ * of memory. */
 enum { ACR__REPORT_BYTES = 256 * 1024 };
-acr_status acr__report_write(acr_context *ctx, const char *folder);
+acr_status acr__report_write(acr_context *ctx, const char *folder, const char *receipt);
 
 #endif

@@ -1,8 +1,8 @@
 /* report.c: FOLDER/report.html, one file that opens anywhere: no scripts, nothing
  * from elsewhere, the curves as inline SVG.
  *
- * It reads what the run left (receipt.json, resolved.yaml, metrics.jsonl) and knows
- * nothing of training. Each curve is cut into at most BUCKETS pieces, so that its
+ * It reads what the run left (resolved.yaml, metrics.jsonl), is given the receipt, and
+ * knows nothing of training. Each curve is cut into at most BUCKETS pieces, so that its
  * memory and the file's size do not grow with the run. */
 #include "cli/run_folder.h"
 
@@ -299,11 +299,9 @@ static void put_memory(FILE *f, const json_t *memory)
             acr__bytes_text(sum, text));
 }
 
-static void put_receipt(FILE *f, const char *folder)
+static void put_receipt(FILE *f, const char *text)
 {
-    char path[4400];
-    acr__run_receipt_path(folder, path, sizeof path);
-    json_t *receipt = json_load_file(path, 0, NULL);
+    json_t *receipt = json_loads(text, 0, NULL);
     put_table(f, "Result", json_object_get(receipt, "record"));
     put_memory(f, json_object_get(receipt, "memory"));
     put_table(f, "Machine", json_object_get(receipt, "machine"));
@@ -348,7 +346,7 @@ static void put_recipe(FILE *f, const char *folder)
     fclose(in);
 }
 
-static void put_page(FILE *f, const char *folder, reading *r)
+static void put_page(FILE *f, const char *folder, const char *receipt, reading *r)
 {
     each_line(folder, find_last, r);
     each_line(folder, add_line, r);
@@ -358,12 +356,12 @@ static void put_page(FILE *f, const char *folder, reading *r)
         draw_chart(f, &charts[i], r->all, r->last);
     fprintf(f, "</div>\n");
     put_samples(f, folder);
-    put_receipt(f, folder);
+    put_receipt(f, receipt);
     put_recipe(f, folder);
     fprintf(f, "<p>accrue %s, numerics %d</p>\n</body></html>\n", acr_version(), acr_numerics());
 }
 
-acr_status acr__report_write(acr_context *ctx, const char *folder)
+acr_status acr__report_write(acr_context *ctx, const char *folder, const char *receipt)
 {
     char path[4400];
     acr__draft draft;
@@ -374,7 +372,7 @@ acr_status acr__report_write(acr_context *ctx, const char *folder)
     snprintf(path, sizeof path, "%s/report.html", folder);
     acr_status status = acr__draft_open(&draft, ctx, path);
     if (status == ACR_OK) {
-        put_page(draft.f, folder, &r);
+        put_page(draft.f, folder, receipt, &r);
         status = acr__draft_put(&draft, status);
     }
     acr__free(ctx, r.all);

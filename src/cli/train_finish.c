@@ -226,13 +226,10 @@ static void tell_memory(acr__json *j, const acr__setup *s)
     acr__json_end(j);
 }
 
-static acr_status write_receipt(acr__train_run *r, const result *out, const char *record)
+/* The receipt's text into *draft, to be taken whatever is returned. */
+static acr_status make_receipt(acr__train_run *r, const result *out, const char *record, const acr__draft *draft)
 {
-    char path[4400];
-    acr__draft draft;
-    snprintf(path, sizeof path, "%s/receipt.json", r->folder->path);
-    TRY(acr__draft_open(&draft, r->s->ctx, path));
-    acr__json j = {.f = draft.f};
+    acr__json j = {.f = draft->f};
     acr__json_object(&j, NULL);
     acr__json_text(&j, "accrue", acr_version());
     acr__json_i64(&j, "numerics", acr_numerics());
@@ -252,7 +249,26 @@ static acr_status write_receipt(acr__train_run *r, const result *out, const char
         acr__json_text(&j, "history", r->folder->history);
     acr__json_raw(&j, "record", record);
     acr__json_end(&j);
-    return acr__draft_put(&draft, status);
+    return status;
+}
+
+/* The receipt says that the run is finished, so it comes last: a run killed before it
+ * goes on from its checkpoint, cleans up and writes the report again. */
+static acr_status write_receipt(acr__train_run *r, const result *out, const char *record)
+{
+    char path[4400], *text;
+    acr__draft draft;
+    snprintf(path, sizeof path, "%s/receipt.json", r->folder->path);
+    TRY(acr__draft_open(&draft, r->s->ctx, path));
+    acr_status status = make_receipt(r, out, record, &draft), taken = acr__draft_take(&draft, &text);
+    if (status == ACR_OK)
+        status = taken;
+    if (status == ACR_OK)
+        status = acr__report_write(r->s->ctx, r->folder->path, text);
+    if (status == ACR_OK)
+        status = acr__file_put(r->s->ctx, path, text, draft.bytes);
+    free(text);
+    return status;
 }
 
 acr_status acr__train_run_finish(acr__train_run *r, char **record)
@@ -265,7 +281,5 @@ acr_status acr__train_run_finish(acr__train_run *r, char **record)
     acr_trainer_destroy(r->s->trainer); /* its memory is the report's now */
     r->s->trainer = NULL;
     TRY(make_record(r, &out, record));
-    TRY(write_receipt(r, &out, *record));
-    TRY(acr__report_write(r->s->ctx, r->folder->path));
-    return ACR_OK;
+    return write_receipt(r, &out, *record);
 }
