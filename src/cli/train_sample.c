@@ -113,5 +113,8 @@ acr_status acr__train_sample(acr__train_run *r, char **text)
         *text = a.text;
     else
         acr__free(s->ctx, a.text);
-    return status;
+    if (status != ACR_E_DIVERGED)
+        return status;
+    acr__warn(r->cli, "no sample: %s", acr_error(s->ctx)); /* whether training ends is not for a sample to say */
+    return ACR_OK;
 }

@@ -230,6 +230,9 @@ static acr_status check_loss(acr__config *cfg)
     FAIL_IF(acr__config_is_language(cfg) && cfg->loss != ACR__LOSS_CROSS_ENTROPY, cfg->ctx, ACR_E_CONFIG,
             "%s: language models learn by cross_entropy; leave it out", acr__config_where(cfg, ACR__OPT_loss));
     TRY(check_classes(cfg));
+    FAIL_IF(acr__config_is_language(cfg) && cfg->ignore_index != -100, cfg->ctx, ACR_E_CONFIG,
+            "%s: the target of a token that is not learned is -100; leave it out",
+            acr__config_where(cfg, ACR__OPT_ignore_index));
     bool by_split = acr__config_split_matters(cfg);
     FAIL_IF(by_split && cfg->micro_batch_size == 0, cfg->ctx, ACR_E_CONFIG,
             "%s: depends on the split, so micro_batch_size has to be a number; add it, or use mean",

@@ -96,6 +96,17 @@ def test_from_text_to_text(d):
     assert long["stop"] in ("context", "end") and long["prompt_tokens"] + long["tokens"] <= 24
 
 
+def test_sample_of_a_diverged_model(d):
+    """A sample is to be looked at: where the model has no finite logits there is none, and the run ends as it would."""
+    recipe = recipe_in(d, steps=3)
+    args = ["--learning_rate", "1e38", "--lr_scheduler_type", "constant"]
+    plain = ok(train(recipe, f"{d}/plain", *args)).json
+    watched = ok(train(recipe, f"{d}/watched", *args, "--sample_prompt", "the"))
+    assert watched.json["weights_hash"] == plain["weights_hash"] and watched.json["eval_loss"] is None
+    assert "no sample" in watched.err and "diverged" in watched.err, watched.err
+    assert not any(l.get("sample") for l in read_metrics(f"{d}/watched"))
+
+
 def test_generate_refuses(d):
     recipe = recipe_in(d, steps=1)
     ok(train(recipe, f"{d}/run"))

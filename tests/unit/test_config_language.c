@@ -54,6 +54,7 @@ static void does_not_fit(void **state)
     refuse(MODEL "data: {train: {format: text, path: a}}\n" CHOICES BATCH LENGTH, "no data for model.type: mlp|idx or npy");
     refuse(GPT2 TEXT REST "loss: mse\n", "cross_entropy");
     refuse(GPT2 TEXT REST "class_weights: [1, 2]\n", "tokens have no weights");
+    refuse(GPT2 TEXT REST "ignore_index: 0\n", "ignore_index|-100");
     refuse(GPT2 "data: {train: {format: text, path: a}, tokenizer: t.json, learn_tokenizer: 300}\n" REST, "leave one");
     refuse(GPT2 "data: {train: {format: tokens, path: a}, learn_tokenizer: 300}\n" REST, "learned from text");
     refuse(GPT2 "data: {train: {format: kjv}, eval: {format: kjv}, learn_tokenizer: 300, validation_split: 0.1}\n" REST,
