@@ -172,7 +172,7 @@ static void decide(closing *c)
     double sum = 0;
     for (int64_t i = 0; i < c->leaves; i++)
         sum += t->leaves[i];
-    c->report->grad_norm = sqrt(sum);
+    c->report->grad_norm = isnan(sum) ? NAN : sqrt(sum);
     c->report->clip = 1;
     c->skip = !isfinite(sum);
     c->report->skipped = c->skip;

@@ -1,5 +1,6 @@
 /* weight.c: see weight.h. */
 #include "accum/weight.h"
+#include <math.h>
 #include <string.h>
 
 void acr__sum_clear(acr__sum *s) { memset(s, 0, sizeof *s); }
@@ -27,5 +28,6 @@ void acr__sum_add(acr__sum *s, int64_t n, const double *x)
 
 double acr__sum_value(const acr__sum *s)
 {
-    return s->index % ACR_LEAF ? s->total + leaf(s->chain) : s->total;
+    double value = s->index % ACR_LEAF ? s->total + leaf(s->chain) : s->total;
+    return isnan(value) ? NAN : value;
 }

@@ -18,7 +18,8 @@ typedef struct acr__sum {
 
 void acr__sum_clear(acr__sum *s);
 void acr__sum_add(acr__sum *s, int64_t n, const double *x);
-/* The sum so far; adding may go on. */
+/* The sum so far; adding may go on. Not a number is NAN, whose sign processors would
+ * else choose, and print as they chose. */
 double acr__sum_value(const acr__sum *s);
 
 #endif
