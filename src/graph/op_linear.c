@@ -12,13 +12,14 @@ typedef struct block {
 
 /* How an [m, n] product is shared. Three quarters are owned: each member has its
  * part, the same in every micro-batch, so that what it reads is in its cache. The
- * last quarter is taken in small pieces by whoever is free, because cores are not
- * equally fast where others use them too (13% of an update at micro-batch 512).
+ * last quarter is taken in pieces by whoever is free, because cores are not equally
+ * fast where others use them too (13% of an update at micro-batch 512); a piece is a
+ * member's share of what is left, as each packs its factors anew.
  * Where few rows meet many weights all is owned: there the caches decide. */
 typedef struct sharing {
     int64_t m, n;
     bool rows;      /* members have rows, all columns; else columns, all rows */
-    int64_t total, unit, owned; /* rows or columns: all, of a piece, owned */
+    int64_t total, unit, owned; /* rows or columns: all, of the least piece, owned */
     bool begun;     /* the owned part is done */
     int index, count;
     _Atomic uint64_t *ticket;
@@ -72,6 +73,17 @@ static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket k
     return s;
 }
 
+/* Where the piece of that number begins and ends; it begins at `total` if there is none. */
+static void piece_at(const sharing *s, int64_t number, int64_t *first, int64_t *last)
+{
+    for (*first = s->owned;; *first = *last) {
+        int64_t units = acr__max((s->total - *first) / s->unit / s->count, 1);
+        *last = acr__min(*first + units * s->unit, s->total);
+        if (number-- == 0 || *first >= s->total)
+            return;
+    }
+}
+
 /* This member's next block; false when there is none left. */
 static bool next_block(sharing *s, block *out)
 {
@@ -85,13 +97,7 @@ static bool next_block(sharing *s, block *out)
     } else {
         if (s->owned >= s->total)
             return false;
-        int64_t before = (int64_t)acr__take(s->ticket, s->turn), units = 0;
-        for (first = s->owned; first < s->total; first += units * s->unit) {
-            units = acr__max((s->total - first) / s->unit / s->count, 1);
-            if (before-- == 0)
-                break;
-        }
-        last = acr__min(first + units * s->unit, s->total);
+        piece_at(s, acr__take(s->ticket, s->turn), &first, &last);
         if (first >= s->total)
             return false;
     }
