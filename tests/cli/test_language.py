@@ -34,6 +34,18 @@ def recipe_in(d, type="gpt2", dropout=0, steps=6, words=3000):
     return write(f"{d}/r.yaml", RECIPE.format(type=type, dropout=dropout, steps=steps, path=f"{d}/a.txt"))
 
 
+def tuning_in(d, steps, length=24, learning_rate=1e-3, batch=4):
+    """A recipe that tunes the exported model in base on chats.jsonl."""
+    return write(f"{d}/sft.yaml", f"""
+model: {{type: hf, path: base}}
+data: {{train: {{format: jsonl, path: chats.jsonl}}, sequence_length: {length}, template: plain}}
+optimizer: adamw
+learning_rate: {learning_rate}
+effective_batch_size: {batch}
+max_steps: {steps}
+""")
+
+
 def test_same_bits(d):
     """Micro-batch, threads, instruction set, recomputation and memory limit change nothing, dropout included."""
     isas = ok(accrue("doctor", "--json")).json["isa"]
@@ -138,14 +150,7 @@ def test_fine_tuning(d):
     lines = [{"prompt": f"say {w}: ", "completion": w} for w in WORDS[:6]]
     lines += [{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "the fox"}]}, {"text": "a dog"}]
     write(f"{d}/chats.jsonl", "".join(json.dumps(l) + "\n" for l in lines))
-    write(f"{d}/sft.yaml", f"""
-model: {{type: hf, path: base}}
-data: {{train: {{format: jsonl, path: chats.jsonl}}, sequence_length: 24, template: plain}}
-optimizer: adamw
-learning_rate: 1e-3
-effective_batch_size: 4
-max_steps: 10
-""")
+    tuning_in(d, steps=10)
     a = ok(train(f"{d}/sft.yaml", f"{d}/tuned"))
     assert "loss on " in a.err, a.err
     losses = [l["loss"] for l in read_metrics(f"{d}/tuned") if "loss" in l]
@@ -185,14 +190,7 @@ def test_perplexity_before_and_after_tuning(d):
     assert before[0]["loss"] == before[1]["loss"] and before[0]["perplexity"] > 1, before
     everything = ok(accrue("eval", f"{d}/base", *plain, "--data.loss_on", "all")).json
     assert everything["weight"] > before[0]["weight"]
-    write(f"{d}/sft.yaml", f"""
-model: {{type: hf, path: base}}
-data: {{train: {{format: jsonl, path: chats.jsonl}}, sequence_length: 24, template: plain}}
-optimizer: adamw
-learning_rate: 1e-3
-effective_batch_size: 4
-max_steps: 20
-""")
+    tuning_in(d, steps=20)
     ok(train(f"{d}/sft.yaml", f"{d}/tuned", "--micro_batch_size", 1))
     after = ok(accrue("eval", f"{d}/tuned", "--data", f"{d}/chats.jsonl", "--json")).json
     assert after["weight"] == before[0]["weight"] and after["perplexity"] < before[0]["perplexity"], (before, after)
@@ -222,14 +220,7 @@ def test_chat(d):
     asked = {"hi": "the fox", "who": "a dog.\nlazy"}
     write(f"{d}/chats.jsonl", "".join(json.dumps({"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]})
                                       + "\n" for q, a in asked.items()))
-    sft = write(f"{d}/sft.yaml", """
-model: {type: hf, path: base}
-data: {train: {format: jsonl, path: chats.jsonl}, sequence_length: 64, template: plain}
-optimizer: adamw
-learning_rate: 1e-2
-effective_batch_size: 2
-max_steps: 120
-""")
+    sft = tuning_in(d, steps=120, length=64, learning_rate=1e-2, batch=2)
 
     def answers(folder, *more):
         for question, answer in asked.items():
