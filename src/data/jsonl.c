@@ -177,18 +177,15 @@ static acr_status read_line(acr__jsonl *j, const char **line, size_t *bytes)
     return ACR_OK;
 }
 
-/* The next line that says something; *line NULL: there is none. */
+/* The next line; *line NULL: there is none. */
 static acr_status next_line(acr__jsonl *j, const char **line, size_t *bytes)
 {
     static const char mark[] = "\xef\xbb\xbf"; /* a byte order mark, as some editors write */
-    do {
-        TRY(read_line(j, line, bytes));
-        if (!*line)
-            return ACR_OK;
-        size_t skip = j->line == 1 && *bytes >= 3 && memcmp(*line, mark, 3) == 0 ? 3 : 0;
-        *line += skip;
-        *bytes -= skip;
-    } while (is_blank(*line, *bytes));
+    TRY(read_line(j, line, bytes));
+    if (*line && j->line == 1 && *bytes >= 3 && memcmp(*line, mark, 3) == 0) {
+        *line += 3;
+        *bytes -= 3;
+    }
     return ACR_OK;
 }
 
@@ -198,22 +195,25 @@ acr_status acr__jsonl_next(acr__jsonl *j, const acr__sample **sample)
     size_t bytes;
     bool blank;
     *sample = NULL;
-    TRY(next_line(j, &line, &bytes));
-    if (!line)
-        return ACR_OK;
-    TRY(acr__jsonl_parse(j->ctx, j->path, j->line, line, bytes, &j->sample, &blank));
+    do {
+        TRY(next_line(j, &line, &bytes));
+        if (!line)
+            return ACR_OK;
+        TRY(acr__jsonl_parse(j->ctx, j->path, j->line, line, bytes, &j->sample, &blank));
+    } while (blank);
     *sample = &j->sample;
     return ACR_OK;
 }
 
 acr_status acr__jsonl_skip(acr__jsonl *j, int64_t most, int64_t *passed)
 {
-    for (*passed = 0; *passed < most; ++*passed) {
+    for (*passed = 0; *passed < most;) {
         const char *line;
         size_t bytes;
         TRY(next_line(j, &line, &bytes));
         if (!line)
             break;
+        *passed += !is_blank(line, bytes);
     }
     return ACR_OK;
 }
