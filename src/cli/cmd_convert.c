@@ -44,13 +44,6 @@ static acr_status read_switches(conversion *c)
     return acr__fail(c->cli->ctx, ACR_E_CONFIG, "--dtype: '%.40s' is not known; float32, bfloat16 and float16 are", name);
 }
 
-/* FOLDER/NAME in `path`, of 4400 bytes. */
-static const char *inside(const char *folder, const char *name, char path[4400])
-{
-    snprintf(path, 4400, "%.4096s/%s", folder, name);
-    return path;
-}
-
 static acr_status read_model(conversion *c)
 {
     char path[4400], where[4420];
@@ -59,7 +52,7 @@ static acr_status read_model(conversion *c)
     int kind = acr__file_kind(c->run);
     FAIL_IF(kind == 0, ctx, ACR_E_CONFIG, "%s: there is no such folder; give the folder of a run", c->run);
     TRY(acr__run_unfinished(ctx, c->run));
-    FAIL_IF(acr__file_kind(inside(c->run, "accrue.json", path)) != 1, ctx, ACR_E_DATA,
+    FAIL_IF(acr__file_kind(acr__inside(c->run, "accrue.json", path)) != 1, ctx, ACR_E_DATA,
             "%s: there is no model's description; give the folder of a finished run", path);
     TRY(acr__json_load(ctx, path, DESCRIPTION_BYTES, &root));
     const json_t *model = json_object_get(root, "model");
@@ -122,8 +115,8 @@ static acr_status copy_tokenizer(conversion *c)
                                         "chat_template.jinja"};
     char from[4400], to[4400];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (acr__file_kind(inside(c->run, names[i], from)) == 1)
-            TRY(copy_file(c->cli->ctx, from, inside(c->out, names[i], to)));
+        if (acr__file_kind(acr__inside(c->run, names[i], from)) == 1)
+            TRY(copy_file(c->cli->ctx, from, acr__inside(c->out, names[i], to)));
     return ACR_OK;
 }
 
@@ -135,14 +128,14 @@ static acr_status describe_tokenizer(conversion *c)
     acr_context *ctx = c->cli->ctx;
     acr__tokenizer *t = NULL;
     acr__draft draft;
-    if (acr__file_kind(inside(c->run, "tokenizer.json", path)) != 1 ||
-        acr__file_kind(inside(c->run, "tokenizer_config.json", path)) == 1)
+    if (acr__file_kind(acr__inside(c->run, "tokenizer.json", path)) != 1 ||
+        acr__file_kind(acr__inside(c->run, "tokenizer_config.json", path)) == 1)
         return ACR_OK;
-    TRY(acr__tokenizer_open(&t, ctx, inside(c->run, "tokenizer.json", path)));
+    TRY(acr__tokenizer_open(&t, ctx, acr__inside(c->run, "tokenizer.json", path)));
     int32_t eos = acr__tokenizer_eos(t);
     size_t length = 0;
     const char *piece = eos >= 0 ? acr__tokenizer_piece(t, eos, &length) : NULL;
-    acr_status status = acr__draft_open(&draft, ctx, inside(c->out, "tokenizer_config.json", path));
+    acr_status status = acr__draft_open(&draft, ctx, acr__inside(c->out, "tokenizer_config.json", path));
     if (status == ACR_OK) {
         char token[256];
         acr__json j = {.f = draft.f};
@@ -164,10 +157,10 @@ static acr_status write_folder(conversion *c)
     char path[4400];
     acr_context *ctx = c->cli->ctx;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
-        FAIL_IF(acr__file_kind(inside(c->out, taken[i], path)) != 0, ctx, ACR_E_CONFIG,
+        FAIL_IF(acr__file_kind(acr__inside(c->out, taken[i], path)) != 0, ctx, ACR_E_CONFIG,
                 "%s is there already and is left as it is; give another --out", path);
     TRY(acr__folder_create(ctx, c->out));
-    TRY(acr__lm_weights_export(c->graph, c->weights, inside(c->out, "model.safetensors", path), c->dtype));
+    TRY(acr__lm_weights_export(c->graph, c->weights, acr__inside(c->out, "model.safetensors", path), c->dtype));
     TRY(copy_tokenizer(c));
     TRY(describe_tokenizer(c));
     return acr__lm_config_write(ctx, c->out, &c->lm, c->dtype);
@@ -177,7 +170,7 @@ static void tell(const conversion *c)
 {
     char path[4400], count[ACR__SHORT];
     int64_t elements = 0;
-    bool tokenizer = acr__file_kind(inside(c->out, "tokenizer.json", path)) == 1;
+    bool tokenizer = acr__file_kind(acr__inside(c->out, "tokenizer.json", path)) == 1;
     for (int i = 0; i < acr_param_count(c->graph); i++)
         elements += acr_param_elements(c->graph, i);
     if (c->cli->flags.json) {
@@ -201,7 +194,7 @@ static acr_status convert(conversion *c)
     TRY(read_switches(c));
     TRY(read_model(c));
     TRY(make_graph(c));
-    TRY(acr_st_open(&c->weights, c->cli->ctx, inside(c->run, "model.safetensors", path)));
+    TRY(acr_st_open(&c->weights, c->cli->ctx, acr__inside(c->run, "model.safetensors", path)));
     TRY(write_folder(c));
     tell(c);
     return ACR_OK;

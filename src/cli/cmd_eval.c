@@ -30,11 +30,10 @@ static acr_status name_data(acr__cli *cli, const char *file, acr__flag out[2])
     return ACR_OK;
 }
 
-/* FOLDER/NAME is a file; its path in `path`, of 4400 bytes. */
-static bool has(const char *folder, const char *name, char path[4400])
+static bool has(const char *folder, const char *name)
 {
-    snprintf(path, 4400, "%.4096s/%s", folder, name);
-    return acr__file_kind(path) == 1;
+    char path[ACR__PATH_BYTES];
+    return acr__file_kind(acr__inside(folder, name, path)) == 1;
 }
 
 /* The recipe of a model that nobody trains here: what a recipe must have, none of
@@ -48,11 +47,10 @@ static const char no_recipe[] = "model: {type: hf}\n"
 
 static acr_status read_config(acr__cli *cli, const char *folder, bool hf, const acr__flags *flags, acr__config **cfg)
 {
-    char path[4400];
-    acr__config_opts opts = {.recipe = path, .flags = flags, .environment = environ};
+    char path[ACR__PATH_BYTES];
+    acr__config_opts opts = {.recipe = acr__inside(folder, "resolved.yaml", path), .flags = flags, .environment = environ};
     if (hf)
         return acr__config_parse(cli->ctx, cfg, folder, folder, no_recipe, sizeof no_recipe - 1, &opts);
-    (void)has(folder, "resolved.yaml", path);
     return acr__config_load(cli->ctx, cfg, &opts);
 }
 
@@ -79,15 +77,14 @@ static acr_status load_config(acr__cli *cli, const char *folder, bool hf, acr__c
 /* *hf: not a run's folder but one of a model as transformers writes it. */
 static acr_status look_at_folder(acr_context *ctx, const char *folder, bool *hf)
 {
-    char path[4400];
     *hf = false;
     FAIL_IF(acr__file_kind(folder) == 0, ctx, ACR_E_CONFIG,
             "%s: there is no such folder; give the folder of a run, as accrue train names it, or of a model with "
             "config.json",
             folder);
-    if (has(folder, "resolved.yaml", path))
+    if (has(folder, "resolved.yaml"))
         return acr__run_unfinished(ctx, folder);
-    *hf = has(folder, "config.json", path);
+    *hf = has(folder, "config.json");
     FAIL_IF(!*hf, ctx, ACR_E_DATA,
             "%s: has neither resolved.yaml, which a run has, nor config.json, which a model of transformers has",
             folder);
@@ -110,11 +107,9 @@ static acr_status read_normalization(acr__setup *s, const char *path)
 
 static acr_status load_weights(acr__setup *s, const char *folder, bool hf)
 {
-    char path[4400];
-    if (hf)
-        return acr__lm_weights_load(s->trainer, folder);
-    (void)has(folder, "model.safetensors", path);
-    return acr_model_load(s->trainer, path, NULL);
+    char path[ACR__PATH_BYTES];
+    return hf ? acr__lm_weights_load(s->trainer, folder)
+              : acr_model_load(s->trainer, acr__inside(folder, "model.safetensors", path), NULL);
 }
 
 static acr_status evaluate(acr__setup *s, const char *folder, bool hf, acr_eval *e)
@@ -155,13 +150,13 @@ static void print(const acr__cli *cli, const acr__setup *s, const acr_eval *e)
 
 static acr_status run(acr__cli *cli, acr__setup *s, acr__config *cfg, const char *folder, bool hf)
 {
-    char path[4400];
+    char path[ACR__PATH_BYTES];
     acr_eval e = ACR_EVAL_INIT;
     bool own = acr__config_data(cfg, true).present;
     FAIL_IF(hf && !own, cli->ctx, ACR_E_CONFIG,
             "%s: a model has no evaluation set of its own; name one, as --data FILE", folder);
-    bool model = has(folder, "model.safetensors", path);
-    FAIL_IF(!hf && !model, cli->ctx, ACR_E_DATA, "%s: the model of the run is not there", path);
+    acr__inside(folder, "model.safetensors", path);
+    FAIL_IF(!hf && acr__file_kind(path) != 1, cli->ctx, ACR_E_DATA, "%s: the model of the run is not there", path);
     TRY(acr__setup_begin_eval(s, cli, cfg, hf ? NULL : folder));
     if (!hf)
         TRY(acr__cli_told(cli, s->ctx, read_normalization(s, path)));

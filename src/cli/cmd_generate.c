@@ -8,6 +8,7 @@
 #include "cli/generate.h"
 #include "cli/language.h"
 #include "cli/memory.h"
+#include "config/options.h"
 #include "data/template.h"
 #include "io/file.h"
 #include "io/hf.h"
@@ -199,24 +200,20 @@ static void write_text(void *user, const char *text, size_t bytes)
  * understood here, but chatml's tokens are there for nothing else. */
 static acr_status choose_template(session *s, const char *folder, acr__chat *out)
 {
-    static const char *const names[] = {[ACR_CHAT_CHATML] = "chatml", [ACR_CHAT_PLAIN] = "plain"};
     const char *given = s->cli->flags.switch_value[CHAT_TEMPLATE];
-    char path[4400];
-    for (int i = 0; given && i < 2; i++)
-        if (strcmp(names[i], given) == 0) {
-            *out = (acr__chat)i;
-            return ACR_OK;
-        }
-    FAIL_IF(given, s->ctx, ACR_E_CONFIG, "--chat_template: '%.40s' is not known; chatml and plain are", given);
-    snprintf(path, sizeof path, "%.4096s/resolved.yaml", folder);
-    *out = ACR_CHAT_CHATML;
-    if (acr__file_kind(path) != 1)
-        return ACR_OK;
-    acr__config *cfg;
-    acr__config_opts opts = {.recipe = path};
-    TRY(acr__config_load(s->ctx, &cfg, &opts));
-    *out = cfg->data_template == ACR__TEMPLATE_PLAIN ? ACR_CHAT_PLAIN : ACR_CHAT_CHATML;
-    acr__config_free(cfg);
+    char path[ACR__PATH_BYTES];
+    int template = ACR__TEMPLATE_CHATML;
+    if (given) {
+        template = acr__word_find(acr__option_get(ACR__OPT_data_template)->values, given, strlen(given));
+        FAIL_IF(template < 0, s->ctx, ACR_E_CONFIG, "--chat_template: '%.40s' is not known; chatml and plain are", given);
+    } else if (acr__file_kind(acr__inside(folder, "resolved.yaml", path)) == 1) {
+        acr__config *cfg;
+        acr__config_opts opts = {.recipe = path};
+        TRY(acr__config_load(s->ctx, &cfg, &opts));
+        template = cfg->data_template;
+        acr__config_free(cfg);
+    }
+    *out = template == ACR__TEMPLATE_PLAIN ? ACR_CHAT_PLAIN : ACR_CHAT_CHATML;
     return ACR_OK;
 }
 

@@ -52,10 +52,9 @@ acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
 
 acr_status acr__run_unfinished(acr_context *ctx, const char *folder)
 {
-    char run[4400], model[4400];
-    snprintf(run, sizeof run, "%.4096s/resolved.yaml", folder);
-    snprintf(model, sizeof model, "%.4096s/accrue.json", folder);
-    FAIL_IF(acr__file_kind(run) == 1 && acr__file_kind(model) != 1, ctx, ACR_E_DATA,
+    char path[ACR__PATH_BYTES];
+    FAIL_IF(acr__file_kind(acr__inside(folder, "resolved.yaml", path)) == 1 &&
+                acr__file_kind(acr__inside(folder, "accrue.json", path)) != 1, ctx, ACR_E_DATA,
             "%s: there is no model yet, the run is not finished; accrue train %s/resolved.yaml --output_dir %s "
             "--resume_from_checkpoint auto", folder, folder, folder);
     return ACR_OK;
@@ -159,6 +158,13 @@ void acr__processor_name(char *out, size_t n)
     }
     if (f)
         fclose(f);
+}
+
+/* ---- files -------------------------------------------------------------------- */
+const char *acr__inside(const char *folder, const char *name, char path[ACR__PATH_BYTES])
+{
+    snprintf(path, ACR__PATH_BYTES, "%.4096s/%s", folder, name);
+    return path;
 }
 
 /* ---- files made in memory -------------------------------------------------------- */

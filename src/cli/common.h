@@ -69,6 +69,10 @@ double acr__wall_time(void); /* since 1970 */
 /* What the processor calls itself; "unknown" where the system does not say. */
 void acr__processor_name(char *out, size_t n);
 
+/* FOLDER/NAME in `path`, which is returned. */
+enum { ACR__PATH_BYTES = 4400 };
+const char *acr__inside(const char *folder, const char *name, char path[ACR__PATH_BYTES]);
+
 /* A file that is made in memory, so that it appears whole or not at all. A caller
  * writes to `f` and ends with put or take. */
 typedef struct acr__draft {

@@ -4,7 +4,7 @@
  * It reads what the run left (resolved.yaml, metrics.jsonl), is given the receipt, and
  * knows nothing of training. Each curve is cut into at most BUCKETS pieces, so that its
  * memory and the file's size do not grow with the run. */
-#include "cli/run_folder.h"
+#include "cli/common.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -170,7 +170,9 @@ static acr_status read_record(acr__run_folder *r, acr__config *cfg, const char *
     return *record ? ACR_OK : acr__fail(r->ctx, ACR_E_NO_MEMORY, "%s: memory is short", path);
 }
 
-void acr__run_receipt_path(const char *folder, char *out, size_t n)
+/* Where the receipt of the run in `folder` is or would be. Older runs have a
+ * run.json, with configuration and record alone. */
+static void receipt_path(const char *folder, char *out, size_t n)
 {
     snprintf(out, n, "%s/%s", folder, !has(folder, "receipt.json") && has(folder, "run.json") ? "run.json" : "receipt.json");
 }
@@ -181,7 +183,7 @@ acr_status acr__run_record_read(acr__run_folder *r, acr__config *cfg, int64_t wi
     size_t bytes;
     json_error_t error;
     *record = NULL;
-    acr__run_receipt_path(r->path, path, sizeof path);
+    receipt_path(r->path, path, sizeof path);
     if (acr__file_kind(path) != 1)
         return ACR_OK;
     TRY(acr__file_load(r->ctx, path, RECORD_BYTES, &text, &bytes));

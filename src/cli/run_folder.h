@@ -66,9 +66,6 @@ void acr__run_folder_release(acr__run_folder *r);
  * covers fewer than `windows`. Identity options that differ are refused. Free it
  * with free(). */
 acr_status acr__run_record_read(acr__run_folder *r, acr__config *cfg, int64_t windows, char **record);
-/* Where the receipt of the run in `folder` is or would be. Older runs have a
- * run.json, with configuration and record alone. */
-void acr__run_receipt_path(const char *folder, char *out, size_t n);
 
 /* The checkpoint to go on from; NULL: from the beginning. Its configuration has
  * been compared: *changes are horizons that differ. */
