@@ -141,13 +141,23 @@ static acr_status check_positions(const acr_trainer *t, const acr__node *n, cons
     return ACR_OK;
 }
 
+/* Whether any of the inputs at hand is whole numbers. */
+static bool has_ids(const acr_graph *g, const void *const *data)
+{
+    for (int i = 0; i < g->input_count; i++)
+        if (data[i] && g->nodes[g->inputs[i]].dtype == ACR_I32)
+            return true;
+    return false;
+}
+
 /* Labels, ids and positions index memory: none may be out of range. data[i] is
  * input i's rows, or NULL where it is not wanted; offsets[d - 2] domain d's. */
 static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const void *const *data,
                             const int32_t *const *offsets)
 {
+    const int nodes = has_ids(t->g, data) ? t->g->node_count : 0;
     bool attended[ACR_MAX_INPUTS] = {0}, turned[ACR_MAX_INPUTS] = {0}; /* every layer has the same positions */
-    for (int i = 0; i < t->g->node_count; i++) {
+    for (int i = 0; i < nodes; i++) {
         const acr__node *n = &t->g->nodes[i];
         bool attention = n->op == ACR_OP_attention, rope = n->op == ACR_OP_rope, loss = acr__is_entropy(n);
         if (!n->live || (n->op != ACR_OP_embedding && !loss && !attention && !rope))
@@ -217,9 +227,9 @@ static acr_status accept(job *j, int members)
 
 /* ---- steps ---- */
 
-static bool shared(const acr_trainer *t, const acr__run *run, const acr__exec *e, int count)
+static bool shared(const acr_trainer *t, const acr__run *run, const acr__exec *e)
 {
-    return count > 1 && e->cost * run->rows[e->domain] >= t->ctx->serial_work / STEPS_A_CALL;
+    return e->cost * run->rows[e->domain] >= t->ctx->serial_work / STEPS_A_CALL;
 }
 
 static void run_step(const acr_trainer *t, const acr__run *run, const acr__step *s, int index, int count)
@@ -268,18 +278,32 @@ static void clear_tickets(const acr_trainer *t)
             atomic_store_explicit(&t->execs[p->steps[i].node].tickets[ACR_TICKET_FORWARD], 0, memory_order_relaxed);
 }
 
+/* By one member, who needs no barriers. */
+static void run_alone(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted)
+{
+    for (int i = from; i < to; i++) {
+        const acr__step *s = &t->plan->steps[i];
+        if (t->watch)
+            t->watch(t, i);
+        if (!wanted || wanted[s->node])
+            run_step(t, run, s, 0, 1);
+    }
+}
+
 void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to, const bool *wanted, int index,
                     int count)
 {
+    if (count == 1) {
+        run_alone(t, run, from, to, wanted);
+        return;
+    }
     bool pending = false; /* member 0 is ahead: its serial steps are not yet seen */
     for (int i = from; i < to; i++) {
         const acr__step *s = &t->plan->steps[i];
         const acr__exec *e = &t->execs[s->node];
-        if (t->watch && count == 1)
-            t->watch(t, i);
         if (wanted && !wanted[s->node])
             continue;
-        if (!shared(t, run, e, count)) {
+        if (!shared(t, run, e)) {
             if (index == 0)
                 run_step(t, run, s, 0, 1);
             pending = true;

@@ -116,12 +116,17 @@ static acr_status out_of_range(const acr__dataset *set, int64_t first, int64_t n
 static acr_status read_scattered(const acr__dataset *set, const acr__column *c, const int64_t *sample, int64_t n,
                                  char *out, int64_t row_bytes)
 {
+    const uint8_t *held = c->held;
+    const int64_t record = c->record;
+    const bool plain = c->plain;
     for (int64_t i = 0; i < n; i++, out += row_bytes) {
-        if (c->held) {
-            convert(c, c->held + sample[i] * c->record, c->elements, out);
-            continue;
-        }
-        acr_status status = read_rows(c, sample[i], 1, out, row_bytes);
+        acr_status status = ACR_OK;
+        if (held && plain)
+            memcpy(out, held + sample[i] * record, (size_t)record);
+        else if (held)
+            convert(c, held + sample[i] * record, c->elements, out);
+        else
+            status = read_rows(c, sample[i], 1, out, row_bytes);
         if (status != ACR_OK)
             return unreadable(set, c, sample[i], status);
     }

@@ -111,6 +111,12 @@ static const char *offset(const void *p, int64_t elements, size_t es)
     return p ? (const char *)p + elements * (int64_t)es : NULL;
 }
 
+static void whole_product(const acr__run *run, acr_gemm *g, int index)
+{
+    g->scratch = run->scratch + (size_t)index * run->scratch_bytes;
+    (run->bf16 ? run->k->gemm_bf16 : run->k->gemm)(g);
+}
+
 /* One block of the product that g describes as a whole. */
 static void multiply_block(const acr__run *run, acr_gemm g, const block *b, int index)
 {
@@ -123,13 +129,16 @@ static void multiply_block(const acr__run *run, acr_gemm g, const block *b, int 
     g.c = (char *)g.c + (b->m0 * g.c_row + b->n0) * (int64_t)es;
     g.m = b->m1 - b->m0;
     g.n = b->n1 - b->n0;
-    g.scratch = run->scratch + (size_t)index * run->scratch_bytes;
-    (run->bf16 ? run->k->gemm_bf16 : run->k->gemm)(&g);
+    whole_product(run, &g, index);
 }
 
-void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g,
+void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, acr_gemm *g,
                    enum acr__split split, int index, int count)
 {
+    if (count == 1) {
+        whole_product(run, g, index);
+        return;
+    }
     sharing s = share(run, e, kind, g, split, index, count);
     for (block b; next_block(&s, &b);)
         multiply_block(run, *g, &b, index);

@@ -83,6 +83,14 @@ static inline int64_t parts_of(int64_t total, int64_t most)
     return total <= most ? 1 : (total + most - 1) / most;
 }
 
+/* The last columns, less than a panel of them. */
+static void part_tile(struct tile *t, int64_t rows, int64_t columns)
+{
+    int64_t width = (columns + V - 1) / V;
+    t->last = v_first(columns - (width - 1) * V);
+    tile_part[width][rows](t);
+}
+
 /* One row tile against columns [0, n) of the block of B at t. */
 static void row_tile(struct tile *t, int64_t rows, int64_t n)
 {
@@ -101,9 +109,7 @@ static void row_tile(struct tile *t, int64_t rows, int64_t n)
         } else if (left >= NR) {
             tile_one[rows](t);
         } else {
-            int64_t width = (left + V - 1) / V;
-            t->last = v_first(left - (width - 1) * V);
-            tile_part[width][rows](t);
+            part_tile(t, rows, left);
         }
     }
     t->b = b;
@@ -196,7 +202,10 @@ static bool one_tile(const acr_gemm *g, struct tile *t)
     t->c = g->c;
     t->start = g->start;
     t->row = g->row;
-    row_tile(t, g->m, g->n);
+    if (g->n < NR)
+        part_tile(t, g->m, g->n);
+    else
+        row_tile(t, g->m, g->n);
     return true;
 }
 

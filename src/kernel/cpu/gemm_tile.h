@@ -171,9 +171,10 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
         a[i / STEP] = from + i * a_row;
     for (; p > 0; p--) {
         UNROLL
-        for (int v = 0; rows > 1 && v < width; v += 16 / V)
+        for (int v = masked ? width : 0; rows > 1 && v < width; v += 16 / V)
             fetch_ahead(b + v / NV * b_panel + v % NV * V, AHEAD * b_row);
-        fetch_c(width, &c_next, c_row, &next_rows);
+        if (!masked)
+            fetch_c(width, &c_next, c_row, &next_rows);
         tile_depth(rows, width, masked, last, a, a_row, b, b_panel, acc);
         UNROLL
         for (int i = 0; i < rows; i += STEP)
@@ -183,12 +184,15 @@ INLINE void tile_run(int rows, int width, bool masked, const struct tile *t)
     UNROLL
     for (int i = 0; i < rows; i++) {
         UNROLL
-        for (int v = 0; v < width; v++) {
-            if (masked && v == width - 1)
-                v_store_first(last, c + i * c_row + v * V, acc[i][v]);
-            else
-                v_store(c + i * c_row + v * V, acc[i][v]);
-        }
+        for (int v = 0; v < width - masked; v++)
+            v_store(c + i * c_row + v * V, acc[i][v]);
+    }
+    if (masked) {
+        vec part[MR];
+        UNROLL
+        for (int i = 0; i < rows; i++)
+            part[i] = acc[i][width - 1];
+        v_store_rows_first(last, rows, c + (width - 1) * V, c_row, part);
     }
 }
 

@@ -45,7 +45,12 @@ static inline __attribute__((always_inline)) float mean_loss(enum acr_loss_kind 
                                                              double *right)
 {
     const float *t = o->target;
-    vf c[VQ], delta = v_set1(width);
+    int64_t count = 0;
+    for (int64_t j = 0; kind == ACR_BCE && j < o->cols; j++)
+        count += (o->x[j] > 0) == (t[j] > 0.5f);
+    if (kind == ACR_BCE)
+        *right = (double)count / (double)o->cols;
+    vf c[VQ], delta = v_set1(width), k = v_set1((kind == ACR_MSE ? 2 * o->w : o->w) / (float)o->cols);
     v_chains(c);
     ACR_EACH_CHAIN(o->cols)
     {
@@ -53,15 +58,8 @@ static inline __attribute__((always_inline)) float mean_loss(enum acr_loss_kind 
         vf x = v_get(o->x + at, n), y = v_get(t + at, n), d = v_sub(x, y);
         vf after = kind == ACR_MSE ? v_fma(d, d, c[q]) : v_add(c[q], value_of(kind, delta, x, y));
         c[q] = v_keep(n, after, c[q]);
-    }
-    int64_t count = 0;
-    for (int64_t j = 0; kind == ACR_BCE && j < o->cols; j++)
-        count += (o->x[j] > 0) == (t[j] > 0.5f);
-    *right = (double)count / (double)o->cols;
-    vf k = v_set1((kind == ACR_MSE ? 2 * o->w : o->w) / (float)o->cols);
-    for (int64_t j = 0; o->d && j < o->cols; j += VL) {
-        int64_t n = o->cols - j;
-        v_put(o->d + j, slope_of(kind, delta, k, v_get(o->x + j, n), v_get(t + j, n)), n);
+        if (o->d)
+            v_put(o->d + at, slope_of(kind, delta, k, x, y), n);
     }
     return v_tree_add(c) / (float)o->cols;
 }
