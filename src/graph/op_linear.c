@@ -29,6 +29,7 @@ typedef struct sharing {
 enum {
     OWN_ROWS = 48,
     PIECE_ROWS = 28,
+    PIECE_WEIGHTS = 48, /* rows of a weight; each piece packs all of X */
     PIECE_COLUMNS = 64, /* whole panels everywhere */
     PIECE_ENTRIES = 256,
     LEAST_PIECES = 8,
@@ -61,7 +62,7 @@ static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket k
         s.rows = false;
         s.unit = PIECE_COLUMNS;
     } else if (s.rows && g->a_col != 1) {
-        s.unit = acr__max(s.unit, m / MOST_PIECES / 12 * 12);
+        s.unit = acr__max(PIECE_WEIGHTS, m / MOST_PIECES / 12 * 12);
     }
     if (split == ACR_SPLIT_ENTRY_ROWS || split == ACR_SPLIT_ENTRY_COLUMNS) {
         s.rows = split == ACR_SPLIT_ENTRY_ROWS;

@@ -7,10 +7,11 @@
  * panel hold +0 and belong to no stored element.
  *
  * A block of B (some columns by some depth) rests in L2 and is streamed, fetched
- * ahead, past one row tile after another; the tile's rows of A rest in L1. With
- * a single row tile B is read once, so it is used where it lies if its columns
- * are adjacent; few rows hold several panels at once, to keep enough chains in
- * flight. A is copied where its depth is not adjacent, or where a tile of many rows
+ * ahead, past one row tile after another; the tile's rows of A rest in L1. B is
+ * packed for that, so that a panel is a few pages and the tile's strides are known
+ * (25 against 21 instructions for 12 multiply-adds). With few row tiles it is used
+ * where it lies if its columns are adjacent; few rows hold several panels at once,
+ * to keep enough chains in flight. A is copied where its depth is not adjacent, or where a tile of many rows
  * meets many columns.
  *
  * It deliberately knows nothing of threads: callers split rows or columns. */
@@ -26,6 +27,8 @@ _Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (DEPTH * AS + BLOC
 enum {
     TILE = 8192,      /* floats of A that a row tile may keep in L1 */
     FEW_SETS = 256,   /* floats apart, a run of lines falls on four sets: a deep B would not stay in L2 either */
+    MANY = 8,         /* row tiles that are worth packing B, even if its columns are adjacent */
+    NEXT_LINES = 32,  /* floats ahead in a row of which a few are packed for each of many depths */
     SHALLOW = 256,    /* depth of a block of B that is packed */
     WIDE = 4 * NR,    /* columns that a packed row tile of A is worth */
     NARROW = 4 * NR,  /* columns to transpose at a time for a single row tile */
@@ -33,7 +36,9 @@ enum {
 
 /* `lanes` lines of `depth` elements (line j at src + j*line, elements `step`
  * apart) become out[depth][width], lanes past the last line +0. width is a
- * multiple of V; out is written whole. */
+ * multiple of V; out is written whole. What is likely to be packed next, the lines
+ * behind these, is fetched ahead: no processor guesses that by itself, as each line
+ * or each element lies in another page. */
 static void pack(int width, int64_t lanes, int64_t depth, const float *src, int64_t line, int64_t step, float *out)
 {
     for (int v = 0; v < width; v += V, lanes -= V, src += lanes > 0 ? V * line : 0, out += V) {
@@ -42,10 +47,15 @@ static void pack(int width, int64_t lanes, int64_t depth, const float *src, int6
                 v_store(out + p * width, v_zero());
         } else if (line == 1) {
             vmask first = v_first(acr__min(lanes, V));
-            for (int64_t p = 0; p < depth; p++)
+            for (int64_t p = 0; p < depth; p++) {
+                fetch_ahead(src, p * step + NEXT_LINES);
                 v_store(out + p * width, lanes >= V ? v_load(src + p * step) : v_load_first(first, src + p * step));
+            }
         } else {
+            int64_t behind = acr__min(lanes, V) * line;
             for (int64_t p = 0; p < depth; p += V) {
+                for (int j = p % 16 == 0 ? 0 : V; j < V; j++)
+                    fetch_ahead(src, behind + j * line + p);
                 vec r[V];
                 int64_t deep = acr__min(depth - p, V);
                 vmask first = v_first(deep);
@@ -127,7 +137,7 @@ static struct cut cut_of(const acr_gemm *g)
 {
     struct cut cut = {.tiles = parts_of(g->m, MR), .depth = DEPTH};
     bool one = cut.tiles == 1;
-    cut.lies = g->packed != NULL || (g->b_col == 1 && (one || g->b_row % FEW_SETS != 0));
+    cut.lies = g->packed != NULL || (g->b_col == 1 && (one || (cut.tiles < MANY && g->b_row % FEW_SETS != 0)));
     if (!cut.lies)
         cut.depth = SHALLOW;
     else if (one && g->m <= TWO_MAX && g->a_col == 1 && g->k > DEPTH)
