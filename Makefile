@@ -5,7 +5,7 @@
 #   make demo      trains on real data and shows the table of micro-batches
 #   make test      every test; last line 'N passed, N failed, N skipped'
 #   make install   PREFIX (default /usr/local) and DESTDIR
-#   make asan, tsan, lint, fuzz, bench      for who changes the code
+#   make asan, tsan, lint, fuzz, bench, long   for who changes the code
 #
 # NO_DEPS=1 leaves the system's packages alone. JOBS sets how many compile at once.
 BUILD = build
@@ -13,6 +13,8 @@ PREFIX = /usr/local
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 # Seconds for each fuzz target; FUZZ="npy yaml" picks some.
 FUZZ_SECONDS = 600
+# make long LONG_FLAGS="--minutes 5 --recipe recipes/llama-small-kjv.yaml"
+LONG_FLAGS =
 # make bench BENCH_FLAGS="--out page.md fashion seed": where to, which sections, --rounds
 BENCH_FLAGS =
 PYTHON = python3
@@ -23,7 +25,7 @@ LINT_PACKAGES = clang-tidy cppcheck
 FUZZ_PACKAGES = clang
 
 MAKEFLAGS += --no-print-directory
-.PHONY: all deps build demo test install asan tsan lint fuzz bench clean
+.PHONY: all deps build demo test install asan tsan lint fuzz bench long clean
 all: build
 
 # $(call need,packages): installs those that are missing, saying so first.
@@ -97,6 +99,10 @@ fuzz: deps
 bench: build
 	@cmake --build $(BUILD) -j $(JOBS) --target benches
 	@$(PYTHON) bench/bench.py --build $(BUILD) $(BENCH_FLAGS)
+
+# An hour's training twice, once killed again and again.
+long: build
+	@$(PYTHON) tests/long.py --accrue $(BUILD)/accrue $(LONG_FLAGS)
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz build-ci
