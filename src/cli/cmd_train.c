@@ -181,6 +181,8 @@ static acr_status run_setup(acr__cli *cli, acr__setup *s, acr__config *cfg, acr_
         acr__data_print print;
         acr__tokens_print(s->train_tokens, &print);
         memcpy(folder->data, print.hash, sizeof folder->data);
+    } else {
+        TRY(acr__cli_told(cli, s->ctx, acr__dataset_mark(s->train_set, folder->data)));
     }
     TRY(acr__cli_told(cli, s->ctx, acr__train_sample_check(s)));
     print_banner(s, folder);

@@ -233,8 +233,8 @@ acr_status acr__run_checkpoint_open(acr__run_folder *r, acr__config *cfg, acr_ch
     const char *data = acr_checkpoint_value(c, "data");
     if (status == ACR_OK && data && *r->data && strcmp(data, r->data) != 0)
         status = acr__fail(r->ctx, ACR_E_DATA,
-                           "%s: was trained on other tokens (checksum %s) than data.train gives now (%s): the text or the "
-                           "tokenizer has changed; put them back, or begin in another output_dir",
+                           "%s: was trained on other data (checksum %s) than data.train gives now (%s): a file, or the "
+                           "tokenizer, has changed; put it back, or begin in another output_dir",
                            acr_checkpoint_path(c), data, r->data);
     if (status != ACR_OK) {
         acr_checkpoint_close(c);
@@ -297,7 +297,7 @@ acr_status acr__run_checkpoint_restore(acr__run_folder *r, acr_checkpoint *c, ac
 }
 
 #define ONE(name) +1
-enum { STATE_KEYS = 3 ACR__RUN_COUNTS(ONE) ACR__RUN_REALS(ONE) };
+enum { TEXTS = 4, STATE_KEYS = TEXTS ACR__RUN_COUNTS(ONE) ACR__RUN_REALS(ONE) };
 #undef ONE
 
 acr_status acr__run_checkpoint_save(acr__run_folder *r, acr_trainer *t, int keep, const acr__run_state *s)
@@ -320,18 +320,16 @@ acr_status acr__run_checkpoint_save(acr__run_folder *r, acr_trainer *t, int keep
     ACR__RUN_REALS(REAL)
 #undef COUNT
 #undef REAL
-    keys[n] = "run.events";
-    values[n++] = s->events;
-    keys[n] = "config";
-    values[n++] = r->config;
-    if (*r->data) {
-        keys[n] = "data";
-        values[n++] = r->data;
-    }
-    if (*r->history) {
-        keys[n] = "history";
-        values[n++] = r->history;
-    }
+    const struct {
+        const char *key, *value;
+        bool always; /* even if it is empty */
+    } texts[TEXTS] = {
+        {"run.events", s->events, true}, {"config", r->config, true}, {"data", r->data, false}, {"history", r->history, false}};
+    for (int i = 0; i < TEXTS; i++)
+        if (texts[i].always || *texts[i].value) {
+            keys[n] = texts[i].key;
+            values[n++] = texts[i].value;
+        }
     acr_checkpoint_opts opts = ACR_CHECKPOINT_OPTS_INIT;
     opts.recipe_hash = r->recipe_hash;
     opts.count = n;

@@ -50,7 +50,7 @@ typedef struct acr__run_folder {
     bool resume;
     const char *config; /* key=value lines, held by the configuration */
     char recipe_hash[ACR__RECIPE_HASH];
-    char data[ACR_HASH_TEXT]; /* of the tokens that are trained on; "": not known */
+    char data[ACR_HASH_TEXT]; /* of the tokens or samples that are trained on; "": not known */
     char history[2048]; /* a line for each change on resume that bent the run; "": none */
     acr__lock *lock;
 } acr__run_folder;

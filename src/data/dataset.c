@@ -8,6 +8,7 @@
 #include "io/file.h"
 #include "io/hash.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* acr_shuffle's domain. */
@@ -309,5 +310,30 @@ acr_status acr__dataset_print(const acr__dataset *set, int k, int64_t most, acr_
         acr__hash_add(&hash, piece, (size_t)n);
     }
     acr__hash_text(&hash, out->hash);
+    return ACR_OK;
+}
+
+acr_status acr__dataset_mark(const acr__dataset *set, char hash[ACR_HASH_TEXT])
+{
+    enum { PIECES = 64 };
+    acr__hash h;
+    uint8_t piece[4 * 1024];
+    acr__hash_begin(&h);
+    for (int k = 0; k < ACR_COLUMNS; k++) {
+        const acr__array *a = &set->column[k].array;
+        if (!set->column[k].present)
+            continue;
+        const int64_t bytes = a->head.bytes, most = (int64_t)sizeof piece, rest = acr__max(bytes - most, 0);
+        char head[96];
+        int length = snprintf(head, sizeof head, "%s %s %d %lld %lld\n", column_name[k], acr_st_dtype_name(a->head.dtype),
+                              a->head.big_endian, (long long)set->column[k].elements, (long long)bytes);
+        acr__hash_add(&h, head, (size_t)length);
+        for (int64_t i = 0, n = acr__min(bytes, most); i < PIECES && (i == 0 || rest > 0); i++) {
+            int64_t at = rest / (PIECES - 1) * i + rest % (PIECES - 1) * i / (PIECES - 1);
+            TRY(acr__array_read(set->ctx, a, at, piece, n));
+            acr__hash_add(&h, piece, (size_t)n);
+        }
+    }
+    acr__hash_text(&h, hash);
     return ACR_OK;
 }

@@ -103,6 +103,11 @@ typedef struct acr__data_print {
 /* Column k from 0. Reads it from end to end unless it has more than `most` bytes. */
 acr_status acr__dataset_print(const acr__dataset *set, int k, int64_t most, acr__data_print *out);
 
+/* What tells this data from other data without reading it all: XXH3-128 of every
+ * column's type, shape and up to 64 pieces of its elements, spread evenly, the first and
+ * the last among them. The same wherever the files lie and however they are compressed. */
+acr_status acr__dataset_mark(const acr__dataset *set, char hash[ACR_HASH_TEXT]);
+
 /* One way through a data set; the caller owns it. The graph's inputs are input,
  * target, weight in this order, those absent left out; out->data[i] NULL: that
  * one isn't wanted. `get` takes the epoch as its window and the place in the

@@ -212,6 +212,32 @@ def test_auto_without_a_checkpoint_starts_afresh(d):
     assert a.json["weights_hash"] == ok(train(SEED, f"{d}/whole")).json["weights_hash"]
 
 
+def test_other_data(d):
+    """A file that came back the same goes on, one that changed by a byte does not."""
+    data = {"x": ("F32", [2000, 8], floats([i % 13 for i in range(16000)])),
+            "y": ("F32", [2000, 1], floats([i % 7 for i in range(2000)]))}
+    write_tensors(f"{d}/x.safetensors", data)
+    recipe = write(f"{d}/r.yaml", f"""
+model: {{type: mlp, layers: [8, 4, 1]}}
+data: {{train: {{format: safetensors, path: {d}/x.safetensors, input: x, target: y}}}}
+loss: mse
+optimizer: adam
+learning_rate: 1e-2
+effective_batch_size: 100
+num_train_epochs: 3
+""")
+    whole = ok(train(recipe, f"{d}/whole", "--save_steps", 20, "--save_total_limit", 9)).json
+    resume = ["--resume_from_checkpoint", f"{d}/whole/checkpoints/step-00000040.safetensors"]
+    os.remove(f"{d}/x.safetensors")
+    write_tensors(f"{d}/x.safetensors", data)
+    assert ok(train(recipe, f"{d}/again", *resume)).json["weights_hash"] == whole["weights_hash"]
+    with open(f"{d}/x.safetensors", "r+b") as f:
+        f.seek(-3, 2)
+        f.write(b"\x41")
+    refused(train(recipe, f"{d}/other", *resume), 3, "other data", "step-00000040")
+    assert not os.path.exists(f"{d}/other/model.safetensors")
+
+
 def test_torn_checkpoint_is_passed_over(d):
     whole = ok(train(SEED, f"{d}/whole", "--save_steps", 40)).json
     ok(train(SEED, f"{d}/run", "--save_steps", 40, "--num_train_epochs", 90))
