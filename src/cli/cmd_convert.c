@@ -2,6 +2,7 @@
  * transformers' from_pretrained loads. It reads the run folder and writes nothing
  * there; what stands in the other folder stays. */
 #include "cli/common.h"
+#include "data/template.h"
 #include "data/tokenizer.h"
 #include "io/file.h"
 #include "io/hf.h"
@@ -150,6 +151,67 @@ static acr_status describe_tokenizer(conversion *c)
     return status;
 }
 
+static bool has_chat_template(const conversion *c)
+{
+    char path[ACR__PATH_BYTES];
+    json_t *root;
+    if (acr__file_kind(acr__inside(c->out, "chat_template.jinja", path)) == 1)
+        return true;
+    if (acr__file_kind(acr__inside(c->out, "tokenizer_config.json", path)) != 1 ||
+        acr__json_load(c->cli->ctx, path, DESCRIPTION_BYTES, &root) != ACR_OK)
+        return false;
+    bool has = json_object_get(root, "chat_template") != NULL;
+    json_decref(root);
+    return has;
+}
+
+static acr_status put_chat_template(conversion *c, const acr__tokenizer *tokenizer, acr__chat chat)
+{
+    char path[ACR__PATH_BYTES];
+    acr_context *ctx = c->cli->ctx;
+    acr__template how;
+    acr__draft draft;
+    acr__chars text = {0};
+    TRY(acr__template_open(&how, ctx, tokenizer, chat, true));
+    acr_status status = acr__template_jinja(&how, &text);
+    if (status == ACR_OK) {
+        status = acr__draft_open(&draft, ctx, acr__inside(c->out, "chat_template.jinja", path));
+        if (status == ACR_OK) {
+            fwrite(text.bytes, 1, text.count, draft.f);
+            status = acr__draft_put(&draft, status);
+        }
+    }
+    acr__chars_free(ctx, &text);
+    acr__template_close(&how);
+    return status;
+}
+
+/* The template that a run was tuned with, unless its model came with one. Samples that
+ * are no messages need none: chatml, the default, is left out where its tokens are not. */
+static acr_status write_chat_template(conversion *c)
+{
+    char path[ACR__PATH_BYTES];
+    acr_context *ctx = c->cli->ctx;
+    acr__tokenizer *tokenizer = NULL;
+    acr__config *cfg = NULL;
+    acr__config_opts opts = {.recipe = path};
+    if (acr__file_kind(acr__inside(c->run, "tokenizer.json", path)) != 1 || has_chat_template(c) ||
+        acr__file_kind(acr__inside(c->run, "resolved.yaml", path)) != 1)
+        return ACR_OK;
+    TRY(acr__config_load(ctx, &cfg, &opts));
+    acr__chat chat = cfg->data_template == ACR__TEMPLATE_PLAIN ? ACR_CHAT_PLAIN : ACR_CHAT_CHATML;
+    bool tuned = cfg->data_train_format == ACR__FORMAT_JSONL;
+    acr__config_free(cfg);
+    if (!tuned)
+        return ACR_OK;
+    TRY(acr__tokenizer_open(&tokenizer, ctx, acr__inside(c->run, "tokenizer.json", path)));
+    acr_status status = ACR_OK;
+    if (chat == ACR_CHAT_PLAIN || acr__tokenizer_id(tokenizer, "<|im_start|>") >= 0)
+        status = put_chat_template(c, tokenizer, chat);
+    acr__tokenizer_close(tokenizer);
+    return status;
+}
+
 /* The configuration last: a folder that has one is whole. */
 static acr_status write_folder(conversion *c)
 {
@@ -163,6 +225,7 @@ static acr_status write_folder(conversion *c)
     TRY(acr__lm_weights_export(c->graph, c->weights, acr__inside(c->out, "model.safetensors", path), c->dtype));
     TRY(copy_tokenizer(c));
     TRY(describe_tokenizer(c));
+    TRY(write_chat_template(c));
     return acr__lm_config_write(ctx, c->out, &c->lm, c->dtype);
 }
 

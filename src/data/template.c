@@ -81,10 +81,14 @@ static acr_status join(acr__template *t, const char *a, const acr__turn *b, cons
 }
 
 /* What stands before an answer. */
+static const char *assistant_of(const acr__template *t)
+{
+    return t->chat == ACR_CHAT_CHATML ? "<|im_start|>assistant\n" : "Assistant:";
+}
+
 static acr_status add_assistant(acr__template *t, acr__ids *out)
 {
-    const char *text = t->chat == ACR_CHAT_CHATML ? "<|im_start|>assistant\n" : "Assistant:";
-    return add_text(t, out, text, strlen(text), false);
+    return add_text(t, out, assistant_of(t), strlen(assistant_of(t)), false);
 }
 
 bool acr__template_line_ends(const acr__template *t)
@@ -197,4 +201,52 @@ acr_status acr__template_prompt(acr__template *t, const acr__turn *turn, int64_t
     for (int64_t i = 0; i < count; i++)
         TRY(add_turn(t, out, &turn[i]));
     return add_assistant(t, out);
+}
+
+/* -- for other tools ------------------------------------------------------- */
+/* `text` inside of quotes: a quote, a backslash and a line's end are escaped. */
+static acr_status add_quoted(const acr__template *t, acr__chars *out, const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        const char *as = text[i] == '\n' ? "\\n" : text[i] == '\'' ? "\\'" : text[i] == '\\' ? "\\\\" : NULL;
+        TRY(as ? acr__chars_add(t->ctx, out, as, 2) : acr__chars_add(t->ctx, out, text + i, 1));
+    }
+    return ACR_OK;
+}
+
+static acr_status add_piece(const acr__template *t, acr__chars *out, int32_t id)
+{
+    size_t bytes = 0;
+    const char *piece = id >= 0 ? acr__tokenizer_piece(t->tokenizer, id, &bytes) : NULL;
+    return piece ? add_quoted(t, out, piece, bytes) : ACR_OK;
+}
+
+static acr_status add_jinja(const acr__template *t, acr__chars *out, const char *text)
+{
+    return acr__chars_add(t->ctx, out, text, strlen(text));
+}
+
+acr_status acr__template_jinja(const acr__template *t, acr__chars *out)
+{
+    out->count = 0;
+    TRY(check_chatml(t));
+    TRY(add_jinja(t, out, "{{- '"));
+    for (int64_t i = 0; i < t->before.count; i++)
+        TRY(add_piece(t, out, t->before.id[i]));
+    TRY(add_jinja(t, out, "' }}\n{%- for message in messages %}\n"));
+    if (t->chat == ACR_CHAT_CHATML) {
+        TRY(add_jinja(t, out, "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}\n"));
+    } else {
+        TRY(add_jinja(t, out, "{%- if message['role'] == 'assistant' %}\n"
+                              "{{- 'Assistant: ' + message['content'] + '"));
+        TRY(add_piece(t, out, acr__tokenizer_eos(t->tokenizer)));
+        TRY(add_jinja(t, out, "\\n' }}\n"
+                              "{%- else %}\n"
+                              "{{- message['role'] | capitalize + ': ' + message['content'] + '\\n' }}\n"
+                              "{%- endif %}\n"));
+    }
+    TRY(add_jinja(t, out, "{%- endfor %}\n{%- if add_generation_prompt %}\n{{- '"));
+    const char *assistant = assistant_of(t);
+    TRY(add_quoted(t, out, assistant, strlen(assistant)));
+    return add_jinja(t, out, "' }}\n{%- endif %}\n");
 }

@@ -41,6 +41,10 @@ acr_status acr__template_encode(acr__template *t, const char *path, int64_t line
 /* Replaces *out by the tokens of a conversation up to where the assistant answers.
  * The turns are the system's and the user's. ACR_E_DATA: chatml's tokens are missing. */
 acr_status acr__template_prompt(acr__template *t, const acr__turn *turn, int64_t count, acr__ids *out);
+/* Replaces *out by the template of messages in Jinja, as Hugging Face's tokenizers take
+ * it (chat_template.jinja): the same text, which they tokenise as one. ACR_E_DATA:
+ * chatml's tokens are missing. */
+acr_status acr__template_jinja(const acr__template *t, acr__chars *out);
 /* The assistant's answer ends with its line, as no token says so. */
 bool acr__template_line_ends(const acr__template *t);
 

@@ -241,6 +241,13 @@ def test_chat(d):
     answers(f"{d}/chatml")
     ok(accrue("convert", f"{d}/chatml", "--to", "hf", "--out", f"{d}/hf"))
     answers(f"{d}/hf")
+    assert "<|im_start|>" in open(f"{d}/hf/chat_template.jinja").read()
+    assert not os.path.exists(f"{d}/base/chat_template.jinja"), "a model that was not tuned on messages"
+    ok(accrue("convert", f"{d}/plain", "--to", "hf", "--out", f"{d}/plain-hf"))
+    assert "'Assistant:'" in open(f"{d}/plain-hf/chat_template.jinja").read()
+    write(f"{d}/chatml/chat_template.jinja", "one that the model came with")
+    ok(accrue("convert", f"{d}/chatml", "--to", "hf", "--out", f"{d}/own-hf"))
+    assert open(f"{d}/own-hf/chat_template.jinja").read() == "one that the model came with"
     long = ok(accrue("generate", f"{d}/hf", "--chat", "hi", "--system_prompt", "a", "--max_new_tokens", 2, "--json")).json
     assert long["tokens"] <= 2
     refused(accrue("generate", f"{d}/hf", "--chat", "hi", "--prompt", "a"), 2, "give one of them")
@@ -264,12 +271,12 @@ def test_other_data(d):
     more = [*args, "--lr_scheduler_type", "constant", "--resume_from_checkpoint", "auto"]
     text = open(f"{d}/a.txt").read()
     write(f"{d}/a.txt", text + " one more line")
-    refused(train(recipe, f"{d}/run", *more), 3, "checkpoints/", "the text or the tokenizer has changed")
+    refused(train(recipe, f"{d}/run", *more), 3, "checkpoints/", "a file, or the tokenizer, has changed")
     write(f"{d}/a.txt", text)
     tokenizer = open(f"{d}/tok.json").read()
     write(f"{d}/b.txt", text_of(900, seed=9)[::-1])
     ok(accrue("tokenize", "--train", 300, "--out", f"{d}/tok.json", f"{d}/b.txt"))
-    refused(train(recipe, f"{d}/run", *more), 3, "the text or the tokenizer has changed")
+    refused(train(recipe, f"{d}/run", *more), 3, "a file, or the tokenizer, has changed")
     assert open(f"{d}/run/tokenizer.json").read() == tokenizer
     write(f"{d}/tok.json", tokenizer)
     assert ok(train(recipe, f"{d}/run", *more)).json["updates"] == 8

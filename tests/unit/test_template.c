@@ -136,6 +136,50 @@ static void prompts(void **state)
     acr__template_close(&template);
 }
 
+static void jinja_is(const acr__tokenizer *t, acr__chat how, const char *want)
+{
+    acr__template template;
+    acr__chars text = {0};
+    assert_int_equal(acr__template_open(&template, ctx, t, how, false), ACR_OK);
+    assert_int_equal(acr__template_jinja(&template, &text), ACR_OK);
+    acr__chars_add(ctx, &text, "", 1);
+    assert_string_equal(text.bytes, want);
+    acr__chars_free(ctx, &text);
+    acr__template_close(&template);
+}
+
+/* What these give was compared with jinja2 3.1, set up as transformers does. */
+static void for_other_tools(void **state)
+{
+    (void)state;
+    jinja_is(chat, ACR_CHAT_CHATML,
+             "{{- '<begin>' }}\n"
+             "{%- for message in messages %}\n"
+             "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}\n"
+             "{%- endfor %}\n"
+             "{%- if add_generation_prompt %}\n"
+             "{{- '<|im_start|>assistant\\n' }}\n"
+             "{%- endif %}\n");
+    jinja_is(plain, ACR_CHAT_PLAIN,
+             "{{- '' }}\n"
+             "{%- for message in messages %}\n"
+             "{%- if message['role'] == 'assistant' %}\n"
+             "{{- 'Assistant: ' + message['content'] + '<|endoftext|>\\n' }}\n"
+             "{%- else %}\n"
+             "{{- message['role'] | capitalize + ': ' + message['content'] + '\\n' }}\n"
+             "{%- endif %}\n"
+             "{%- endfor %}\n"
+             "{%- if add_generation_prompt %}\n"
+             "{{- 'Assistant:' }}\n"
+             "{%- endif %}\n");
+    acr__template template;
+    acr__chars text = {0};
+    assert_int_equal(acr__template_open(&template, ctx, plain, ACR_CHAT_CHATML, true), ACR_OK);
+    assert_int_equal(acr__template_jinja(&template, &text), ACR_E_DATA);
+    acr__template_close(&template);
+    acr__chars_free(ctx, &text);
+}
+
 static void nothing(void **state)
 {
     (void)state;
@@ -152,6 +196,6 @@ static void nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(talks), cmocka_unit_test(prompts),
-                                       cmocka_unit_test(nothing)};
+                                       cmocka_unit_test(for_other_tools), cmocka_unit_test(nothing)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
