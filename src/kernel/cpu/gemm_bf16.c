@@ -52,6 +52,7 @@ INLINE void pack_a_as(bool bf16, const char *from, int64_t a_row, int64_t a_col,
         } else {
             for (int d = 0; d < ACR_BLOCK; d++) {
                 bool there = d < depth && rows > 0;
+                fetch_later(from, d * a_col * es + NEXT_LINES);
                 vec x = there ? v_load_any(from + d * a_col * es, bf16, acr__min(rows, V)) : v_zero();
                 v_store(to + (d % 2 * WORDS + d / 2) * AS + v, v_round(x));
             }
