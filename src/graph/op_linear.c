@@ -29,7 +29,7 @@ typedef struct sharing {
 enum {
     OWN_ROWS = 48,
     PIECE_ROWS = 28,
-    PIECE_WEIGHTS = 48, /* rows of a weight; each piece packs all of X */
+    PIECE_WEIGHTS = 96, /* rows of a weight; each piece packs all of X */
     PIECE_COLUMNS = 64, /* whole panels everywhere */
     PIECE_ENTRIES = 256,
     LEAST_PIECES = 8,
