@@ -30,7 +30,7 @@ enum {
     OWN_ROWS = 48,
     PIECE_ROWS = 28,
     PIECE_WEIGHTS = 96, /* rows of a weight; each piece packs all of X */
-    PIECE_COLUMNS = 64, /* whole panels everywhere */
+    PIECE_COLUMNS = 128, /* whole panels everywhere */
     PIECE_ENTRIES = 256,
     LEAST_PIECES = 8,
     MOST_PIECES = 32, /* of rows of a weight */
