@@ -23,8 +23,8 @@ endif()
 target_compile_options(accrue_chain16 PUBLIC -UACR_CHAIN_ROWS -DACR_CHAIN_ROWS=16)
 target_link_libraries(accrue_chain16 PUBLIC Threads::Threads m)
 
-# Products in bf16 as processors with AVX-512, AVX512_BF16 and AMX compute them, from
-# the same sources over emulated instructions.
+# Products as processors with AVX-512, AVX512_BF16 and AMX compute them, from the same
+# sources over emulated instructions.
 set(emulated)
 if(TARGET accrue_amx)
   function(acr_emulated name source)
@@ -34,7 +34,7 @@ if(TARGET accrue_amx)
     target_compile_definitions(emulated_${name} PRIVATE ACR_ISA=${name} ACR_ISA_AVX512 ${ARGN})
     set(emulated ${emulated} $<TARGET_OBJECTS:emulated_${name}> PARENT_SCOPE)
   endfunction()
-  acr_emulated(avx512 src/kernel/cpu/gemm_bf16.c)
+  acr_emulated(avx512 "src/kernel/cpu/gemm_f32.c;src/kernel/cpu/gemm_bf16.c")
   acr_emulated(avx512_bf16 ${dot_source} ACR_ISA_AVX512_BF16)
   acr_emulated(amx ${dot_source} ACR_ISA_AVX512_BF16 ACR_ISA_AMX)
 endif()
@@ -53,7 +53,7 @@ if(CMOCKA_FOUND AND NOT ACR_FUZZ)
       acr_program(tests_${kind} ${kind}_${name} ${source} tests/${kind} ${libraries} PkgConfig::CMOCKA)
       target_include_directories(${kind}_${name} PRIVATE tests)
       target_compile_options(${kind}_${name} PRIVATE -UNDEBUG)
-      if(name STREQUAL "test_gemm_bf16" AND emulated)
+      if(name MATCHES "^test_gemm" AND emulated)
         target_sources(${kind}_${name} PRIVATE ${emulated})
         target_compile_definitions(${kind}_${name} PRIVATE ACR_EMULATED)
       endif()

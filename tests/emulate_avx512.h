@@ -1,4 +1,4 @@
-/* emulate_avx512.h: what the products in bf16 take of AVX-512, AVX512_BF16 and AMX,
+/* emulate_avx512.h: what products in fp32 and bf16 take of AVX-512, AVX512_BF16 and AMX,
  * written out as Intel documents it, so that their sources can run where none of
  * these is. Put before such a source by -include, in a build for AVX2; its functions
  * get names of their own.
@@ -15,6 +15,8 @@
 #include "base/bf16.h"
 #include "base/fpenv.h"
 
+#define acr__gemm_f32_avx512           emulated_gemm_f32_avx512
+#define acr__pack_b_f32_avx512         emulated_pack_b_f32_avx512
 #define acr__gemm_bf16_avx512          emulated_gemm_bf16_avx512
 #define acr__pack_b_bf16_avx512        emulated_pack_b_bf16_avx512
 #define acr__packed_bf16_avx512        emulated_packed_bf16_avx512

@@ -75,8 +75,9 @@ enum acr__split {
     ACR_SPLIT_ENTRY_ROWS,    /* the rows are many, of a vocabulary: rows */
     ACR_SPLIT_ENTRY_COLUMNS, /* the columns are */
 };
-/* C of `g`, over the whole team; fills in g's scratch. A ticket serves one product a call of the team,
- * unless one member clears it between two products, with a barrier on either side. */
+/* C of `g`, over the whole team; fills in g's scratch. A ticket serves one product a
+ * call of the team, unless one member clears it between two products, with a barrier on
+ * either side. */
 void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, acr_gemm *g,
                    enum acr__split split, int index, int count);
 void acr__ticket_clear(const acr__exec *e, enum acr__ticket kind);

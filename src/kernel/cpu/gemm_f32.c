@@ -11,8 +11,8 @@
  * packed for that, so that a panel is a few pages and the tile's strides are known
  * (25 against 21 instructions for 12 multiply-adds). With few row tiles it is used
  * where it lies if its columns are adjacent; few rows hold several panels at once,
- * to keep enough chains in flight. A is copied where its depth is not adjacent, or where a tile of many rows
- * meets many columns.
+ * to keep enough chains in flight. A is copied where its depth is not adjacent, or
+ * where a tile of many rows meets many columns.
  *
  * It deliberately knows nothing of threads: callers split rows or columns. */
 #include "kernel/cpu/gemm_f32.h"
@@ -225,6 +225,7 @@ void acr__gemm_f32(const acr_gemm *g)
         return;
     struct tile t;
     t.c_row = g->c_row;
+    t.c_next = NULL; /* a product of one tile fetches none */
     t.last = v_first(V);
     if (one_tile(g, &t))
         return;

@@ -54,6 +54,7 @@ static inline vec v_keep(vec x)
 static inline vmask v_first(int64_t n) { return (vmask)(0xffffu >> (V - n)); }
 static inline vec v_load_first(vmask m, const float *p) { return _mm512_maskz_loadu_ps(m, p); }
 static inline void v_store_first(vmask m, float *p, vec x) { _mm512_mask_storeu_ps(p, m, x); }
+/* The first n lanes of each x[i] to p + i * step; x is used up. */
 INLINE void v_store_rows_first(vmask m, int rows, float *p, int64_t step, vec *x)
 {
     for (int i = 0; i < rows; i++)
@@ -121,7 +122,6 @@ static inline vmask v_first(int64_t n)
 }
 static inline vec v_load_first(vmask m, const float *p) { return _mm256_maskload_ps(p, m.lanes); }
 static inline void v_store_first(vmask m, float *p, vec x) { acr__store_part(p, x, m.n); }
-/* The first n lanes of each x[i] to p + i * step; x is used up. */
 INLINE void v_store_rows_first(vmask m, int rows, float *p, int64_t step, vec *x)
 {
     acr__store_parts(rows, p, step, x, m.n);
