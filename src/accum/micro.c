@@ -155,9 +155,10 @@ static bool has_ids(const acr_graph *g, const void *const *data)
 static acr_status check_ids(const acr_trainer *t, const int64_t *rows, const void *const *data,
                             const int32_t *const *offsets)
 {
-    const int nodes = has_ids(t->g, data) ? t->g->node_count : 0;
+    if (!has_ids(t->g, data))
+        return ACR_OK;
     bool attended[ACR_MAX_INPUTS] = {0}, turned[ACR_MAX_INPUTS] = {0}; /* every layer has the same positions */
-    for (int i = 0; i < nodes; i++) {
+    for (int i = 0; i < t->g->node_count; i++) {
         const acr__node *n = &t->g->nodes[i];
         bool attention = n->op == ACR_OP_attention, rope = n->op == ACR_OP_rope, loss = acr__is_entropy(n);
         if (!n->live || (n->op != ACR_OP_embedding && !loss && !attention && !rope))

@@ -21,6 +21,7 @@ typedef struct conversion {
     acr__lm lm;
     acr_graph *graph;
     acr_st *weights;
+    acr__tokenizer *tokenizer; /* the run's, once it was asked for */
 } conversion;
 
 static const struct {
@@ -121,18 +122,29 @@ static acr_status copy_tokenizer(conversion *c)
     return ACR_OK;
 }
 
+/* *out: the run's tokenizer, read the first time; NULL where there is none. */
+static acr_status run_tokenizer(conversion *c, const acr__tokenizer **out)
+{
+    char path[ACR__PATH_BYTES];
+    if (!c->tokenizer && acr__file_kind(acr__inside(c->run, "tokenizer.json", path)) == 1)
+        TRY(acr__tokenizer_open(&c->tokenizer, c->cli->ctx, path));
+    *out = c->tokenizer;
+    return ACR_OK;
+}
+
 /* Without it transformers guesses the tokenizer's class by the model's, and adds tokens
  * that the model does not have. */
 static acr_status describe_tokenizer(conversion *c)
 {
     char path[4400];
     acr_context *ctx = c->cli->ctx;
-    acr__tokenizer *t = NULL;
+    const acr__tokenizer *t = NULL;
     acr__draft draft;
-    if (acr__file_kind(acr__inside(c->run, "tokenizer.json", path)) != 1 ||
-        acr__file_kind(acr__inside(c->run, "tokenizer_config.json", path)) == 1)
+    if (acr__file_kind(acr__inside(c->run, "tokenizer_config.json", path)) == 1)
         return ACR_OK;
-    TRY(acr__tokenizer_open(&t, ctx, acr__inside(c->run, "tokenizer.json", path)));
+    TRY(run_tokenizer(c, &t));
+    if (!t)
+        return ACR_OK;
     int32_t eos = acr__tokenizer_eos(t);
     size_t length = 0;
     const char *piece = eos >= 0 ? acr__tokenizer_piece(t, eos, &length) : NULL;
@@ -147,7 +159,6 @@ static acr_status describe_tokenizer(conversion *c)
         acr__json_end(&j);
         status = acr__draft_put(&draft, status);
     }
-    acr__tokenizer_close(t);
     return status;
 }
 
@@ -192,7 +203,7 @@ static acr_status write_chat_template(conversion *c)
 {
     char path[ACR__PATH_BYTES];
     acr_context *ctx = c->cli->ctx;
-    acr__tokenizer *tokenizer = NULL;
+    const acr__tokenizer *tokenizer = NULL;
     acr__config *cfg = NULL;
     acr__config_opts opts = {.recipe = path};
     if (acr__file_kind(acr__inside(c->run, "tokenizer.json", path)) != 1 || has_chat_template(c) ||
@@ -204,12 +215,9 @@ static acr_status write_chat_template(conversion *c)
     acr__config_free(cfg);
     if (!tuned)
         return ACR_OK;
-    TRY(acr__tokenizer_open(&tokenizer, ctx, acr__inside(c->run, "tokenizer.json", path)));
-    acr_status status = ACR_OK;
-    if (chat == ACR_CHAT_PLAIN || acr__tokenizer_id(tokenizer, "<|im_start|>") >= 0)
-        status = put_chat_template(c, tokenizer, chat);
-    acr__tokenizer_close(tokenizer);
-    return status;
+    TRY(run_tokenizer(c, &tokenizer));
+    bool expressible = chat == ACR_CHAT_PLAIN || acr__tokenizer_id(tokenizer, "<|im_start|>") >= 0;
+    return expressible ? put_chat_template(c, tokenizer, chat) : ACR_OK;
 }
 
 /* The configuration last: a folder that has one is whole. */
@@ -278,6 +286,7 @@ acr_status acr__cmd_convert(acr__cli *cli)
         return ACR_OK;
     conversion c = {.cli = cli, .run = cli->flags.positional[0]};
     acr_status status = convert(&c);
+    acr__tokenizer_close(c.tokenizer);
     acr_st_close(c.weights);
     acr_graph_destroy(c.graph);
     return status;

@@ -121,7 +121,7 @@ static acr_status read_scattered(const acr__dataset *set, const acr__column *c, 
     const bool plain = c->plain;
     for (int64_t i = 0; i < n; i++, out += row_bytes) {
         acr_status status = ACR_OK;
-        if (held && plain)
+        if (held && plain) /* as convert would: small networks spend a tenth of their time here */
             memcpy(out, held + sample[i] * record, (size_t)record);
         else if (held)
             convert(c, held + sample[i] * record, c->elements, out);

@@ -52,7 +52,7 @@ INLINE void pack_a_as(bool bf16, const char *from, int64_t a_row, int64_t a_col,
         } else {
             for (int d = 0; d < ACR_BLOCK; d++) {
                 bool there = d < depth && rows > 0;
-                fetch_later(from, d * a_col * es + NEXT_LINES);
+                fetch_bytes_ahead(from, d * a_col * es + NEXT_LINES);
                 vec x = there ? v_load_any(from + d * a_col * es, bf16, acr__min(rows, V)) : v_zero();
                 v_store(to + (d % 2 * WORDS + d / 2) * AS + v, v_round(x));
             }
@@ -75,7 +75,7 @@ INLINE void fetch_words(const uint32_t *b, int w)
     enum { AHEAD = 16 };
     UNROLL
     for (int v = 0; v < NR; v += 16)
-        __builtin_prefetch((const void *)((uintptr_t)b + ((uintptr_t)(w + AHEAD) * NR + (uintptr_t)v) * 4), 0, 3);
+        fetch_bytes_ahead(b, ((w + AHEAD) * NR + v) * 4);
 }
 
 /* acc = acc + (e + o), the two adds of a block. The inner one cannot underflow

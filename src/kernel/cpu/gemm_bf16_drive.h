@@ -60,20 +60,14 @@ static inline int64_t bytes_of(bool bf16) { return bf16 ? 2 : 4; }
 static inline int64_t blocks_of(int64_t k) { return (k + ACR_BLOCK - 1) / ACR_BLOCK; }
 static inline int64_t panel_bytes(int64_t blocks) { return HEAD + blocks * B_BLOCK; }
 
-/* What is likely to be packed next: packing turns or spreads lines that lie in as many
- * pages, which no processor guesses. The address may lie past the end: it is an integer. */
-INLINE void fetch_later(const char *from, int64_t bytes)
-{
-    __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)bytes), 0, 3);
-}
-
 /* Loads `lines` lines of n numbers each into r, the rest +0, and turns them; fetches the
- * lines behind them ahead. */
+ * lines behind them ahead, which are likely to be packed next: they lie in as many pages,
+ * which no processor guesses. */
 INLINE void load_turned(const char *from, bool bf16, int64_t line, int64_t lines, int64_t n, vec r[V])
 {
     UNROLL
     for (int j = 0; j < V; j++)
-        fetch_later(from, (acr__min(lines, V) + j) * line * bytes_of(bf16));
+        fetch_bytes_ahead(from, (acr__min(lines, V) + j) * line * bytes_of(bf16));
     UNROLL
     for (int j = 0; j < V; j++)
         r[j] = j < lines && n > 0 ? v_load_any(from + j * line * bytes_of(bf16), bf16, acr__min(n, V)) : v_zero();
@@ -92,8 +86,8 @@ INLINE void pack_b_block(const char *from, bool bf16, int64_t b_row, int64_t b_c
         } else if (b_col == 1) {
             int64_t n = acr__min(columns, V);
             for (int w = 0; w < WORDS; w++) {
-                fetch_later(from, LOW(w) * b_row * es + NEXT_LINES);
-                fetch_later(from, HIGH(w) * b_row * es + NEXT_LINES);
+                fetch_bytes_ahead(from, LOW(w) * b_row * es + NEXT_LINES);
+                fetch_bytes_ahead(from, HIGH(w) * b_row * es + NEXT_LINES);
                 vec low = LOW(w) < depth ? v_load_any(from + LOW(w) * b_row * es, bf16, n) : v_zero();
                 vec high = HIGH(w) < depth ? v_load_any(from + HIGH(w) * b_row * es, bf16, n) : v_zero();
                 w_store(to + w * NR + v, w_pair(low, high));

@@ -31,11 +31,7 @@ struct tile {
  * and fetches nothing. */
 enum { AHEAD = 16 };
 
-/* Addresses ahead may lie past the end of what they walk: they are integers. */
-INLINE void fetch_ahead(const float *p, int64_t floats)
-{
-    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)floats * sizeof(float)), 0, 3);
-}
+INLINE void fetch_ahead(const float *p, int64_t floats) { fetch_bytes_ahead(p, floats * (int64_t)sizeof(float)); }
 
 INLINE vec load_lanes(bool masked, vmask m, const float *p)
 {

@@ -213,4 +213,10 @@ static inline void v_transpose(vec r[V])
 
 enum { NR = V * NV };
 
+/* The address may lie past the end of what is walked: it is an integer. */
+INLINE void fetch_bytes_ahead(const void *p, int64_t bytes)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)bytes), 0, 3);
+}
+
 #endif
