@@ -112,6 +112,12 @@ EMU __m512i emu_mask_mov(__m512i from, __mmask16 m, __m512i x)
     EMU_EACH(16) if (m >> k & 1) a.u[k] = b.u[k];
     return a.i;
 }
+EMU __m512i emu_min_i(__m512i x, __m512i y)
+{
+    emu a = EMU_SI(x), b = EMU_SI(y);
+    EMU_EACH(16) a.u[k] = (int32_t)a.u[k] < (int32_t)b.u[k] ? a.u[k] : b.u[k];
+    return a.i;
+}
 EMU __mmask16 emu_equal(__m512i x, __m512i y)
 {
     emu a = EMU_SI(x), b = EMU_SI(y);
@@ -145,6 +151,7 @@ EMU __m512i emu_permute_h(__m512i order, __m512i x)
 #define _mm512_and_si512 emu_and
 #define _mm512_or_si512 emu_or
 #define _mm512_add_epi32 emu_add_i
+#define _mm512_min_epi32 emu_min_i
 #define _mm512_mask_mov_epi32 emu_mask_mov
 #define _mm512_cvtepu16_epi32 emu_widen
 #define _mm512_cvtepi32_epi16 emu_narrow

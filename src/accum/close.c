@@ -8,6 +8,7 @@
  * the norm nor an element depends on the number of threads. */
 #include "accum/trainer.h"
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 typedef struct closing {
@@ -186,7 +187,22 @@ static void decide(closing *c)
     c->report->learning_rate = c->update.learning_rate;
 }
 
-static void pack(const acr_trainer *t, int64_t n, int64_t k, const char *b, int64_t b_row, int64_t b_col, char *out,
+/* Panel by panel, so that whether all is finite is asked while they are in the caches. */
+static void pack_f32(acr_trainer *t, int64_t from, int64_t to, int64_t k, const char *b, int64_t b_row, int64_t b_col,
+                     char *out)
+{
+    int64_t panel = t->run.k->panel, es = (int64_t)t->run.es;
+    bool finite = true;
+    for (int64_t j = from; j < to; j += panel) {
+        char *at = out + j * k * es;
+        t->run.k->pack_b(acr__min(panel, to - j), k, b + j * b_col * es, b_row, b_col, at);
+        finite = t->run.k->finite(panel * k, at) && finite;
+    }
+    if (!finite)
+        atomic_store_explicit(&t->odd_weights, true, memory_order_relaxed);
+}
+
+static void pack(acr_trainer *t, int64_t n, int64_t k, const char *b, int64_t b_row, int64_t b_col, char *out,
                  int index, int count)
 {
     int64_t from, to, es = (int64_t)t->run.es;
@@ -195,10 +211,10 @@ static void pack(const acr_trainer *t, int64_t n, int64_t k, const char *b, int6
         t->run.k->pack_b_bf16(to - from, k, b + from * b_col * es, b_row, b_col, false,
                               out + t->run.k->packed_bf16(from, k));
     else if (from < to)
-        t->run.k->pack_b(to - from, k, b + from * b_col * es, b_row, b_col, out + from * k * es);
+        pack_f32(t, from, to, k, b, b_row, b_col, out);
 }
 
-static void pack_all(const acr_trainer *t, int index, int count)
+static void pack_all(acr_trainer *t, int index, int count)
 {
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__exec *e = &t->execs[i];
@@ -222,10 +238,17 @@ static int64_t elements(const acr_trainer *t)
     return sum;
 }
 
+static void packed(acr_trainer *t)
+{
+    t->packed_valid = true;
+    t->run.finite = !atomic_load_explicit(&t->odd_weights, memory_order_relaxed);
+}
+
 void acr__repack(acr_trainer *t)
 {
+    atomic_store_explicit(&t->odd_weights, false, memory_order_relaxed);
     acr__team_run(t, t->work, pack_member, t);
-    t->packed_valid = true;
+    packed(t);
 }
 
 static void barrier(const acr_trainer *t, int count)
@@ -257,7 +280,8 @@ static void close_member(void *arg, int index, int count)
 void acr__close_update(acr_trainer *t, double W, acr_report *report)
 {
     closing c = {.t = t, .W = W, .report = report, .leaves = t->plan->leaf_count};
+    atomic_store_explicit(&t->odd_weights, false, memory_order_relaxed);
     acr__team_run(t, elements(t) * 16, close_member, &c);
     if (!c.skip)
-        t->packed_valid = true;
+        packed(t);
 }

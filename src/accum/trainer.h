@@ -81,6 +81,7 @@ struct acr_trainer {
     double *leaves;
     int64_t work; /* multiply-adds a sample, forward and back, about */
     bool packed_valid;
+    _Atomic bool odd_weights; /* packing them met one that is not finite */
 
     void (*watch)(const acr_trainer *t, int step); /* tests: called before each step of a team of one */
 

@@ -70,6 +70,7 @@ typedef struct acr__run {
     bool weighing;        /* of the loss, only row_weight is wanted */
     bool decoding;        /* one sample goes on behind `past` rows, whose keys and values are cached */
     int64_t past;
+    bool finite;          /* packed weights hold neither infinity nor NaN */
     bool bf16;            /* products of linear, head and attention nodes are by rule 2 */
     int64_t samples;      /* of this micro-batch */
     int64_t place;        /* samples of the window before it */

@@ -159,7 +159,7 @@ void acr__linear_forward(const acr__run *run, const acr__exec *e, int index, int
         .m = run->rows[e->domain], .n = e->node->cols, .k = e->in_cols[0],
         .a = acr__rows_at(run, &e->in[0], e->domain), .a_row = e->in[0].ld, .a_col = 1, .a_bf16 = e->in[0].operands,
         .b = e->in[1].p, .b_row = acr__weight_in(e->node), .b_col = acr__weight_out(e->node, e->in_cols[0]),
-        .packed = e->packed,
+        .packed = e->packed, .finite = run->finite,
         .c = acr__rows_at(run, &e->out, e->domain), .c_row = e->out.ld,
         .start = bias ? ACR_START_ROW : ACR_START_ZERO, .row = bias ? e->in[2].p : NULL,
     };
@@ -175,7 +175,7 @@ void acr__linear_backward(const acr__run *run, const acr__exec *e, int index, in
         .m = run->rows[e->domain], .n = e->in_cols[0], .k = e->node->cols,
         .a = acr__rows_at(run, &e->dout, e->domain), .a_row = e->dout.ld, .a_col = 1,
         .b = e->in[1].p, .b_row = acr__weight_out(e->node, e->in_cols[0]), .b_col = acr__weight_in(e->node),
-        .packed = e->packed_back,
+        .packed = e->packed_back, .finite = run->finite,
         .c = acr__rows_at(run, &e->din[0], e->domain), .c_row = e->din[0].ld,
         .start = e->din_add[0] ? ACR_START_C : ACR_START_ZERO,
     };

@@ -51,6 +51,7 @@ typedef struct acr_gemm {
     int64_t c_row;
     enum acr_start start;
     const void *row; /* ACR_START_ROW */
+    bool finite;     /* B is known to hold neither infinity nor NaN: gemm may leave out what A's zeros add */
     void *scratch;   /* gemm_scratch bytes, 64-byte aligned, this thread's own */
 
     /* gemm_bf16 alone */
@@ -192,6 +193,8 @@ typedef struct acr_kernels {
     /* y = a + b ; y (+)= a * b (add: y = fma(a, b, y)); in place */
     void (*add)(int64_t rows, int64_t cols, const void *a, int64_t lda, const void *b, int64_t ldb, void *y, int64_t ldy);
     void (*mul)(int64_t rows, int64_t cols, const void *a, int64_t lda, const void *b, int64_t ldb, void *y, int64_t ldy, bool add);
+    /* whether all n are finite */
+    bool (*finite)(int64_t n, const void *x);
     /* y[r][j] = x[r][j] + row[j]; in place */
     void (*add_row)(int64_t rows, int64_t cols, const void *x, int64_t ldx, const void *row, void *y, int64_t ldy);
     /* One row of dropout: element e = element0 + j is kept iff

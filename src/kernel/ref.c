@@ -156,6 +156,15 @@ static void mul_matrix(int64_t rows, int64_t cols, const void *va, int64_t lda, 
         }
 }
 
+static bool all_finite(int64_t n, const void *vx)
+{
+    const real *x = vx;
+    bool all = true;
+    for (int64_t j = 0; j < n; j++)
+        all &= x[j] - x[j] == 0;
+    return all;
+}
+
 static void add_row(int64_t rows, int64_t cols, const void *vx, int64_t ldx, const void *vrow, void *vy, int64_t ldy)
 {
     add_matrix(rows, cols, vx, ldx, vrow, 0, vy, ldy);
@@ -289,6 +298,7 @@ const acr_kernels ACR_REF(kernels) = {
     .copy = copy,
     .add = add_matrix,
     .mul = mul_matrix,
+    .finite = all_finite,
     .add_row = add_row,
     .dropout = ACR_REF(dropout),
     .norm = ACR_REF(norm),

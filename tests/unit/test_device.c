@@ -120,13 +120,21 @@ static double fake_close_leaf(I n, const void *acc, double W, void *g)
     return sum;
 }
 
+static bool fake_finite(I n, const void *x)
+{
+    enter();
+    bool all = real_table->finite(n, x);
+    leave();
+    return all;
+}
+
 static acr_kernels fake_table(void)
 {
     acr_kernels k = *real_table;
     k.name = "fake";
     k.host = false;
 #define USE(name) k.name = fake_##name;
-    USE(put) USE(fetch) USE(clear) USE(gemm) USE(pack_b) USE(gemm_bf16) USE(pack_b_bf16) USE(round_bf16)
+    USE(put) USE(fetch) USE(clear) USE(gemm) USE(pack_b) USE(finite) USE(gemm_bf16) USE(pack_b_bf16) USE(round_bf16)
     USE(unary) USE(unary_back) USE(copy) USE(add) USE(mul)
     USE(add_row) USE(dropout) USE(norm) USE(norm_back) USE(norm_back_param) USE(softmax) USE(softmax_back) USE(loss)
     USE(column_sum) USE(gather) USE(scatter_add) USE(silu_mul) USE(silu_mul_back) USE(rope) USE(attention)

@@ -121,6 +121,17 @@ static void expect(const acr_gemm *g, const float *c0, float *want)
     }
 }
 
+/* Past the columns of packed B lie zeros, which are finite. */
+static bool all_finite(const acr_gemm *g)
+{
+    const float *b = g->b;
+    for (int64_t p = 0; p < g->k; p++)
+        for (int64_t j = 0; j < g->n; j++)
+            if (!__builtin_isfinite(b[p * g->b_row + j * g->b_col]))
+                return false;
+    return true;
+}
+
 static void compare(const char *path, const struct shape *s, const float *c, const float *want, size_t floats)
 {
     for (size_t i = 0; i < floats; i++) {
@@ -139,6 +150,7 @@ static void run(const acr_kernels *kernels, const acr_gemm *product, bool packed
 {
     acr_gemm g = *product;
     g.c = c;
+    g.finite = all_finite(product);
     if (packed) {
         size_t panels = (size_t)((g.n + kernels->panel - 1) / kernels->panel);
         float *to = aligned(panels * (size_t)kernels->panel * (size_t)g.k * sizeof(float));
@@ -247,6 +259,33 @@ static void test_few_rows_many_panels(void **state)
         on_each_path(m, 263, 19, 1, tiny);
         on_each_path(m, 128 + draw() % 130, 7, 1, wild);
     }
+}
+
+/* Zeros of both signs among ordinary numbers, numbers whose products underflow, and
+ * chains that start from -0; or infinities and NaN in one of forty. */
+static float with_zeros(void)
+{
+    static const float values[] = {0.0f, 0.0f, 0.0f, -0.0f, 0x1p-126f, -0x1p-126f, 1e-30f, -1e-30f, 0x1p-20f, -1.0f};
+    return values[draw() % (sizeof values / sizeof *values)];
+}
+
+static float with_zeros_and_more(void)
+{
+    uint32_t x = draw();
+    return x % 3 == 0 ? 0.0f : x % 40 == 1 ? __builtin_inff() : x % 40 == 2 ? -__builtin_nanf("") : ordinary();
+}
+
+/* A single row's zeros are left out: whole groups of panels, single ones, a tail,
+ * more depths than are listed. */
+static void test_zeros_of_a_row(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        on_each_path(1, 1 + draw() % 300, 60 + draw() % 150, 1, with_zeros);
+        on_each_path(1, 1 + draw() % 300, 60 + draw() % 20, 1, with_zeros_and_more);
+    }
+    on_each_path(1, 40, 30000, 5, with_zeros);
+    on_each_path(1, 130, 16384, 5, with_zeros);
 }
 
 /* The depth in several blocks, the rows in several groups of tiles. */
@@ -364,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_thin),             cmocka_unit_test(test_few_rows_many_panels),
         cmocka_unit_test(test_blocks),           cmocka_unit_test(test_edge_values),
         cmocka_unit_test(test_shares),           cmocka_unit_test(test_shared_sets),
+        cmocka_unit_test(test_zeros_of_a_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

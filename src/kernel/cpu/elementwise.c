@@ -170,6 +170,15 @@ void ACR_CPU(rope)(bool reverse, int64_t rows, int64_t heads, int64_t dim, const
         }
 }
 
+/* 0 times what is not finite is NaN, and stays so. */
+bool ACR_CPU(finite)(int64_t n, const void *x)
+{
+    vf sum = v_set1(0);
+    for (int64_t j = 0; j < n; j += VL)
+        sum = v_fma(v_get((const float *)x + j, n - j), v_set1(0), sum);
+    return m_all(v_eq(sum, sum));
+}
+
 void ACR_CPU(add_row)(int64_t rows, int64_t cols, const void *x, int64_t ldx, const void *row, void *y, int64_t ldy)
 {
     for (int64_t r = 0; r < rows; r++)

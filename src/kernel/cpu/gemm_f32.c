@@ -19,6 +19,7 @@
 
 #include "base/base.h"
 #include "kernel/cpu/gemm_tile.h"
+#include "kernel/cpu/gemm_zeros.h"
 
 _Static_assert((int)ACR__GEMM_PANEL == (int)NR, "gemm_f32.h and gemm_vec.h disagree about the panel");
 _Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (DEPTH * AS + BLOCK),
@@ -219,6 +220,37 @@ static bool one_tile(const acr_gemm *g, struct tile *t)
     return true;
 }
 
+/* A single row with zeros, which are left out. False if there are too few of them, or
+ * what it takes is not given, or the whole chains are wanted; C may be written then. */
+static bool listed_row(const acr_gemm *g, struct tile *t)
+{
+    if (g->m != 1 || !g->finite || !g->packed || g->a_col != 1 || g->start == ACR_START_C || g->n < NR ||
+        g->k < LEAST_LISTED || g->k > LISTED)
+        return false;
+    struct list l = {.at = g->scratch};
+    list_row(&l, g->k, g->a);
+    if (l.count > g->k - g->k / 8)
+        return false;
+    t->k = g->k;
+    t->a = g->a;
+    t->a_row = g->a_row;
+    t->a_col = 1;
+    t->start = g->start;
+    vec least = v_zero();
+    for (int64_t j = 0, n; j < g->n; j += n) {
+        bool group = g->n - j >= LIST_PANELS * NR;
+        n = group ? LIST_PANELS * NR : acr__min(g->n - j, NR);
+        aim_b(g, t, j, 0);
+        t->c = (float *)g->c + j;
+        t->row = g->row ? (const float *)g->row + j : NULL;
+        if (n < NR)
+            row_tile(t, 1, n);
+        else
+            (group ? listed_group : listed_panel)(&l, t, &least);
+    }
+    return !any_minus_zero(least);
+}
+
 void acr__gemm_f32(const acr_gemm *g)
 {
     if (g->m <= 0 || g->n <= 0)
@@ -227,7 +259,7 @@ void acr__gemm_f32(const acr_gemm *g)
     t.c_row = g->c_row;
     t.c_next = NULL; /* a product of one tile fetches none */
     t.last = v_first(V);
-    if (one_tile(g, &t))
+    if (listed_row(g, &t) || one_tile(g, &t))
         return;
     struct cut cut = cut_of(g);
     int64_t slabs = parts_of(g->k, cut.depth);

@@ -44,6 +44,11 @@ static inline void v_store(float *p, vec x) { _mm512_storeu_ps(p, x); }
 static inline vec v_splat(const float *p) { return _mm512_set1_ps(*p); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vec v_fma_in_place(vec a, vec b, vec c) { return v_fma(a, b, c); }
+/* Of each lane's two the lesser, as integers. */
+static inline vec v_least(vec a, vec b)
+{
+    return _mm512_castsi512_ps(_mm512_min_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+}
 /* Keeps x in a register: a load would else be folded into each of its uses. */
 static inline vec v_keep(vec x)
 {
@@ -110,6 +115,10 @@ static inline vec v_fma_in_place(vec a, vec b, vec c)
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
     return c;
 }
+static inline vec v_least(vec a, vec b)
+{
+    return _mm256_castsi256_ps(_mm256_min_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
 static inline vec v_keep(vec x)
 {
     __asm__("" : "+x"(x));
@@ -162,6 +171,10 @@ static inline void v_store(float *p, vec x) { vst1q_f32(p, x); }
 static inline vec v_splat(const float *p) { return vld1q_dup_f32(p); }
 static inline vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 static inline vec v_fma_in_place(vec a, vec b, vec c) { return v_fma(a, b, c); }
+static inline vec v_least(vec a, vec b)
+{
+    return vreinterpretq_f32_s32(vminq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b)));
+}
 static inline vec v_keep(vec x)
 {
     __asm__("" : "+w"(x));

@@ -15,6 +15,7 @@ void ACR_CPU(add)(int64_t rows, int64_t cols, const void *a, int64_t lda, const 
                   int64_t ldy);
 void ACR_CPU(mul)(int64_t rows, int64_t cols, const void *a, int64_t lda, const void *b, int64_t ldb, void *y,
                   int64_t ldy, bool add);
+bool ACR_CPU(finite)(int64_t n, const void *x);
 void ACR_CPU(add_row)(int64_t rows, int64_t cols, const void *x, int64_t ldx, const void *row, void *y, int64_t ldy);
 void ACR_CPU(dropout)(int64_t cols, const void *x, void *y, bool add, uint32_t threshold, float scale, uint64_t seed,
                       uint32_t window, uint32_t op, uint32_t place, int64_t element0);

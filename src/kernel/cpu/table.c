@@ -31,6 +31,7 @@
         .copy = ACR_CPU(copy),                                                           \
         .add = ACR_CPU(add),                                                             \
         .mul = ACR_CPU(mul),                                                             \
+        .finite = ACR_CPU(finite),                                                       \
         .add_row = ACR_CPU(add_row),                                                     \
         .dropout = ACR_CPU(dropout),                                                     \
         .norm = ACR_CPU(norm),                                                           \
