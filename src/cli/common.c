@@ -4,6 +4,7 @@
 
 #include "io/file.h"
 #include "io/lines.h"
+#include <accrue/accrue_io.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -52,12 +53,19 @@ acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
 
 acr_status acr__run_unfinished(acr_context *ctx, const char *folder)
 {
-    char path[ACR__PATH_BYTES];
-    FAIL_IF(acr__file_kind(acr__inside(folder, "resolved.yaml", path)) == 1 &&
-                acr__file_kind(acr__inside(folder, "accrue.json", path)) != 1, ctx, ACR_E_DATA,
-            "%s: there is no model yet, the run is not finished; accrue train %s/resolved.yaml --output_dir %s "
-            "--resume_from_checkpoint auto", folder, folder, folder);
-    return ACR_OK;
+    char path[ACR__PATH_BYTES], now[64] = "";
+    if (acr__file_kind(acr__inside(folder, "resolved.yaml", path)) != 1 ||
+        acr__file_kind(acr__inside(folder, "accrue.json", path)) == 1)
+        return ACR_OK;
+    acr_checkpoint *c;
+    if (acr_checkpoint_latest(&c, ctx, acr__inside(folder, "checkpoints", path)) == ACR_OK && c) {
+        acr_clock clock;
+        acr_checkpoint_clock(c, &clock);
+        snprintf(now, sizeof now, ", with --max_steps %lld to end as it is", (long long)clock.updates);
+        acr_checkpoint_close(c);
+    }
+    return acr__fail(ctx, ACR_E_DATA, "%s: there is no model yet, the run is not finished; accrue train "
+                     "%s/resolved.yaml --output_dir %s --resume_from_checkpoint auto%s", folder, folder, folder, now);
 }
 
 acr_status acr__cli_told(acr__cli *cli, const acr_context *from, acr_status status)

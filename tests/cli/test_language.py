@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Language models from the command line: a text, a tokenizer, a model, a sample; the same bits, nothing lost."""
-import os, random, signal, subprocess, time
+import glob, os, random, re, signal, subprocess, time
 from helper import *
 
 WORDS = "the quick brown fox jumps over a lazy dog while seven wizards judge my vow of black quartz".split()
@@ -140,6 +140,22 @@ def test_generate_refuses(d):
     refused(accrue("generate", f"{d}/run", "--prompt", "a"), 3, "tokenizer.json")
     ok(train(SEED, f"{d}/mlp"))
     refused(accrue("generate", f"{d}/mlp", "--prompt", "a"), 3, "accrue.json")
+
+
+def test_model_of_an_unfinished_run(d):
+    """What is said of a run without a model gives one when it is done."""
+    recipe = recipe_in(d, steps=100000)
+    p = subprocess.Popen([ACCRUE, "train", recipe, "--output_dir", f"{d}/run", "--save_steps", "1", "--eval_steps", "0"],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    while not glob.glob(f"{d}/run/checkpoints/step-*.safetensors"):
+        time.sleep(0.01)
+    p.kill()
+    p.communicate()
+    said = refused(accrue("generate", f"{d}/run", "--prompt", "the"), 3, "to end as it is").err
+    updates = int(re.search(r"--max_steps (\d+) to end", said)[1])
+    ended = ok(train(f"{d}/run/resolved.yaml", f"{d}/run", "--resume_from_checkpoint", "auto", "--max_steps", updates))
+    assert ended.json["updates"] == updates, ended.json
+    assert ok(accrue("generate", f"{d}/run", "--prompt", "the", "--max_new_tokens", 2)).out.startswith("the")
 
 
 def test_fine_tuning(d):
