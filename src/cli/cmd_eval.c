@@ -17,7 +17,9 @@ static acr_status name_data(acr__cli *cli, const char *file, acr__flag out[2])
         const char *ending, *format;
     } known[] = {{".txt", "text"}, {".jsonl", "jsonl"}, {".tok", "tokens"}};
     const char *dot = strrchr(file, '.');
-    const char *format = acr__file_kind(file) == 2 ? "text" : NULL;
+    int kind = acr__file_kind(file);
+    FAIL_IF(kind == 0, cli->ctx, ACR_E_DATA, "--data %s: there is no such file or folder", file);
+    const char *format = kind == 2 ? "text" : NULL;
     for (size_t i = 0; dot && i < sizeof known / sizeof *known; i++)
         if (strcmp(dot, known[i].ending) == 0)
             format = known[i].format;

@@ -96,7 +96,7 @@ def test_from_text_to_text(d):
     write(f"{d}/b.txt", text_of(400, seed=2))
     held = ok(accrue("eval", f"{d}/run", "--data", f"{d}/b.txt", "--json")).json
     assert 1 < held["perplexity"] < 60
-    refused(accrue("eval", f"{d}/run", "--data", f"{d}/b.xyz"), 2, "b.xyz", ".txt")
+    refused(accrue("eval", f"{d}/run", "--data", write(f"{d}/b.xyz", "")), 2, "b.xyz", ".txt")
     a = ok(accrue("generate", f"{d}/run", "--prompt", "the lazy", "--max_new_tokens", 8, "--seed", 3))
     assert a.out.startswith("the lazy") and len(a.out) > 10
     for way in (dict(ACCRUE_ISA="scalar"), {}):
@@ -217,7 +217,7 @@ def test_eval_of_a_folder_refuses(d):
     ok(train(recipe, f"{d}/run"))
     ok(accrue("convert", f"{d}/run", "--to", "hf", "--out", f"{d}/base"))
     refused(accrue("eval", f"{d}/base"), 2, f"{d}/base: ", "no evaluation set", "--data FILE")
-    refused(accrue("eval", f"{d}/base", "--data", f"{d}/none.jsonl"), 3, "none.jsonl")
+    refused(accrue("eval", f"{d}/base", "--data", f"{d}/none.jsonl"), 3, f"--data {d}/none.jsonl: there is no such")
     refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt", "--data.sequence_length", 99), 2, "99", "24 learned")
     refused(accrue("eval", f"{d}/base", "--data", f"{d}/a.txt", "--data.template", "llama"), 2, "--data.template", "chatml")
     os.rename(f"{d}/base/model.safetensors", f"{d}/kept")
