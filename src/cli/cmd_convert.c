@@ -1,8 +1,7 @@
 /* cmd_convert.c: accrue convert RUN: a run's language model as a folder that
  * transformers' from_pretrained loads. It reads the run folder and writes nothing
  * there; what stands in the other folder stays. */
-#include "cli/common.h"
-#include "data/template.h"
+#include "cli/language.h"
 #include "data/tokenizer.h"
 #include "io/file.h"
 #include "io/hf.h"
@@ -48,7 +47,7 @@ static acr_status read_switches(conversion *c)
 
 static acr_status read_model(conversion *c)
 {
-    char path[4400], where[4420];
+    char path[ACR__PATH_BYTES], where[ACR__PATH_BYTES + 20];
     json_t *root;
     acr_context *ctx = c->cli->ctx;
     int kind = acr__file_kind(c->run);
@@ -115,7 +114,7 @@ static acr_status copy_tokenizer(conversion *c)
 {
     static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                                         "chat_template.jinja"};
-    char from[4400], to[4400];
+    char from[ACR__PATH_BYTES], to[ACR__PATH_BYTES];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (acr__file_kind(acr__inside(c->run, names[i], from)) == 1)
             TRY(copy_file(c->cli->ctx, from, acr__inside(c->out, names[i], to)));
@@ -136,7 +135,7 @@ static acr_status run_tokenizer(conversion *c, const acr__tokenizer **out)
  * that the model does not have. */
 static acr_status describe_tokenizer(conversion *c)
 {
-    char path[4400];
+    char path[ACR__PATH_BYTES];
     acr_context *ctx = c->cli->ctx;
     const acr__tokenizer *t = NULL;
     acr__draft draft;
@@ -162,18 +161,17 @@ static acr_status describe_tokenizer(conversion *c)
     return status;
 }
 
-static bool has_chat_template(const conversion *c)
+static acr_status has_chat_template(const conversion *c, bool *has)
 {
     char path[ACR__PATH_BYTES];
     json_t *root;
-    if (acr__file_kind(acr__inside(c->out, "chat_template.jinja", path)) == 1)
-        return true;
-    if (acr__file_kind(acr__inside(c->out, "tokenizer_config.json", path)) != 1 ||
-        acr__json_load(c->cli->ctx, path, DESCRIPTION_BYTES, &root) != ACR_OK)
-        return false;
-    bool has = json_object_get(root, "chat_template") != NULL;
+    *has = acr__file_kind(acr__inside(c->out, "chat_template.jinja", path)) == 1;
+    if (*has || acr__file_kind(acr__inside(c->out, "tokenizer_config.json", path)) != 1)
+        return ACR_OK;
+    TRY(acr__json_load(c->cli->ctx, path, DESCRIPTION_BYTES, &root));
+    *has = json_object_get(root, "chat_template") != NULL;
     json_decref(root);
-    return has;
+    return ACR_OK;
 }
 
 static acr_status put_chat_template(conversion *c, const acr__tokenizer *tokenizer, acr__chat chat)
@@ -204,16 +202,13 @@ static acr_status write_chat_template(conversion *c)
     char path[ACR__PATH_BYTES];
     acr_context *ctx = c->cli->ctx;
     const acr__tokenizer *tokenizer = NULL;
-    acr__config *cfg = NULL;
-    acr__config_opts opts = {.recipe = path};
-    if (acr__file_kind(acr__inside(c->run, "tokenizer.json", path)) != 1 || has_chat_template(c) ||
-        acr__file_kind(acr__inside(c->run, "resolved.yaml", path)) != 1)
+    acr__chat chat;
+    bool tuned, has;
+    if (acr__file_kind(acr__inside(c->run, "tokenizer.json", path)) != 1)
         return ACR_OK;
-    TRY(acr__config_load(ctx, &cfg, &opts));
-    acr__chat chat = cfg->data_template == ACR__TEMPLATE_PLAIN ? ACR_CHAT_PLAIN : ACR_CHAT_CHATML;
-    bool tuned = cfg->data_train_format == ACR__FORMAT_JSONL;
-    acr__config_free(cfg);
-    if (!tuned)
+    TRY(has_chat_template(c, &has));
+    TRY(acr__language_chat(ctx, c->run, &chat, &tuned));
+    if (has || !tuned)
         return ACR_OK;
     TRY(run_tokenizer(c, &tokenizer));
     bool expressible = chat == ACR_CHAT_PLAIN || acr__tokenizer_id(tokenizer, "<|im_start|>") >= 0;
@@ -224,7 +219,7 @@ static acr_status write_chat_template(conversion *c)
 static acr_status write_folder(conversion *c)
 {
     static const char *const taken[] = {"config.json", "model.safetensors", "model.safetensors.index.json"};
-    char path[4400];
+    char path[ACR__PATH_BYTES];
     acr_context *ctx = c->cli->ctx;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
         FAIL_IF(acr__file_kind(acr__inside(c->out, taken[i], path)) != 0, ctx, ACR_E_CONFIG,
@@ -239,7 +234,7 @@ static acr_status write_folder(conversion *c)
 
 static void tell(const conversion *c)
 {
-    char path[4400], count[ACR__SHORT];
+    char path[ACR__PATH_BYTES], count[ACR__SHORT];
     int64_t elements = 0;
     bool tokenizer = acr__file_kind(acr__inside(c->out, "tokenizer.json", path)) == 1;
     for (int i = 0; i < acr_param_count(c->graph); i++)
@@ -261,7 +256,7 @@ static void tell(const conversion *c)
 
 static acr_status convert(conversion *c)
 {
-    char path[4400];
+    char path[ACR__PATH_BYTES];
     TRY(read_switches(c));
     TRY(read_model(c));
     TRY(make_graph(c));

@@ -123,8 +123,8 @@ static acr_status read_prompt(acr__cli *cli, char **text, size_t *bytes)
 /* ---- the model ------------------------------------------------------------------- */
 static acr_status open_model(session *s, const char *folder, acr_dtype *products)
 {
-    char path[4400];
-    snprintf(path, sizeof path, "%.4096s/accrue.json", folder);
+    char path[ACR__PATH_BYTES];
+    acr__inside(folder, "accrue.json", path);
     bool run = acr__file_kind(path) == 1;
     FAIL_IF(acr__file_kind(folder) != 2, s->ctx, ACR_E_CONFIG, "%s: there is no such folder", folder);
     TRY(acr__run_unfinished(s->ctx, folder));
@@ -132,7 +132,7 @@ static acr_status open_model(session *s, const char *folder, acr_dtype *products
         TRY(acr__language_kept(s->ctx, folder, &s->lm, products));
     else
         TRY(acr__lm_config_read(s->ctx, folder, &s->lm));
-    snprintf(path, sizeof path, "%.4096s/tokenizer.json", folder);
+    acr__inside(folder, "tokenizer.json", path);
     FAIL_IF(acr__file_kind(path) != 1, s->ctx, ACR_E_DATA,
             "%s: is not there, and text can't be read or written without it", path);
     return acr__tokenizer_open(&s->tokenizer, s->ctx, path);
@@ -196,24 +196,17 @@ static void write_text(void *user, const char *text, size_t bytes)
 }
 
 /* ---- a conversation ----------------------------------------------------------------- */
-/* The template of the run is in its recipe; a folder of another tool has none that is
- * understood here, but chatml's tokens are there for nothing else. */
+/* A folder of another tool has no template that is understood here, but chatml's tokens
+ * are there for nothing else. */
 static acr_status choose_template(session *s, const char *folder, acr__chat *out)
 {
     const char *given = s->cli->flags.switch_value[CHAT_TEMPLATE];
-    char path[ACR__PATH_BYTES];
-    int template = ACR__TEMPLATE_CHATML;
-    if (given) {
-        template = acr__word_find(acr__option_get(ACR__OPT_data_template)->values, given, strlen(given));
-        FAIL_IF(template < 0, s->ctx, ACR_E_CONFIG, "--chat_template: '%.40s' is not known; chatml and plain are", given);
-    } else if (acr__file_kind(acr__inside(folder, "resolved.yaml", path)) == 1) {
-        acr__config *cfg;
-        acr__config_opts opts = {.recipe = path};
-        TRY(acr__config_load(s->ctx, &cfg, &opts));
-        template = cfg->data_template;
-        acr__config_free(cfg);
-    }
-    *out = template == ACR__TEMPLATE_PLAIN ? ACR_CHAT_PLAIN : ACR_CHAT_CHATML;
+    bool tuned;
+    if (!given)
+        return acr__language_chat(s->ctx, folder, out, &tuned);
+    int chat = acr__word_find(acr__option_get(ACR__OPT_data_template)->values, given, strlen(given));
+    FAIL_IF(chat < 0, s->ctx, ACR_E_CONFIG, "--chat_template: '%.40s' is not known; chatml and plain are", given);
+    *out = (acr__chat)chat;
     return ACR_OK;
 }
 

@@ -79,7 +79,7 @@ static acr_status load_config(acr__cli *cli, acr__config **cfg)
 
 static acr_status write_resolved(acr__setup *s, acr__run_folder *folder)
 {
-    char path[4400];
+    char path[ACR__PATH_BYTES];
     snprintf(path, sizeof path, "%s/resolved.yaml", folder->path);
     acr_status status = acr__config_write_resolved(s->cfg, folder->history, path);
     return status == ACR_OK ? status : acr__fail(folder->ctx, status, "%s", acr_error(s->cfg->ctx));

@@ -41,10 +41,10 @@ static void shape_model(const acr__config *cfg, acr__lm *lm)
 
 acr_status acr__language_kept(acr_context *ctx, const char *run, acr__lm *lm, acr_dtype *products)
 {
-    char path[4400], where[4500], *text;
+    char path[ACR__PATH_BYTES], where[ACR__PATH_BYTES + 20], *text;
     size_t bytes;
     json_error_t error;
-    snprintf(path, sizeof path, "%.4096s/accrue.json", run);
+    acr__inside(run, "accrue.json", path);
     snprintf(where, sizeof where, "%s: model", path);
     TRY(acr__file_load(ctx, path, 1 << 20, &text, &bytes));
     json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
@@ -80,8 +80,8 @@ static acr_status choose_model(acr__setup *s, const char *run)
 static acr_status open_tokenizer(acr__setup *s, const char *run)
 {
     const char *folder = run ? run : s->cfg->model_type == ACR__MODEL_HF ? s->cfg->model_path : NULL;
-    char path[4400];
-    snprintf(path, sizeof path, "%.4096s/tokenizer.json", folder ? folder : "");
+    char path[ACR__PATH_BYTES];
+    acr__inside(folder ? folder : "", "tokenizer.json", path);
     bool own = folder && acr__file_kind(path) == 1;
     FAIL_IF(own && !run && s->cfg->data_learn_tokenizer, s->ctx, ACR_E_CONFIG,
             "data.learn_tokenizer: the model in %s has a tokenizer, whose ids its weights know; leave this out", folder);
@@ -303,11 +303,30 @@ acr_status acr__language_init(acr_trainer *t, const acr__config *cfg)
 
 acr_status acr__language_keep(acr__setup *s, const char *run)
 {
-    char path[4400];
+    char path[ACR__PATH_BYTES];
     if (!s->tokenizer)
         return ACR_OK;
-    snprintf(path, sizeof path, "%.4096s/tokenizer.json", run);
+    acr__inside(run, "tokenizer.json", path);
     return acr__tokenizer_save(s->tokenizer, path);
+}
+
+_Static_assert((int)ACR__TEMPLATE_CHATML == ACR_CHAT_CHATML && (int)ACR__TEMPLATE_PLAIN == ACR_CHAT_PLAIN,
+               "config.h and template.h disagree about templates");
+
+acr_status acr__language_chat(acr_context *ctx, const char *run, acr__chat *chat, bool *tuned)
+{
+    char path[ACR__PATH_BYTES];
+    acr__config *cfg;
+    acr__config_opts opts = {.recipe = acr__inside(run, "resolved.yaml", path)};
+    *chat = ACR_CHAT_CHATML;
+    *tuned = false;
+    if (acr__file_kind(path) != 1)
+        return ACR_OK;
+    TRY(acr__config_load(ctx, &cfg, &opts));
+    *chat = (acr__chat)cfg->data_template;
+    *tuned = cfg->data_train_format == ACR__FORMAT_JSONL;
+    acr__config_free(cfg);
+    return ACR_OK;
 }
 
 void acr__language_end(acr__setup *s)

@@ -9,6 +9,7 @@
 #define ACR_CLI_LANGUAGE_H
 
 #include "cli/setup.h"
+#include "data/template.h"
 
 /* Model, tokenizer, data sets and graph of s->cfg. With a run folder, model and
  * tokenizer are those that the run keeps. With s->predicts only the set to evaluate
@@ -29,6 +30,9 @@ acr_status acr__language_keep(acr__setup *s, const char *run);
 /* The model of a finished run, and what its products were computed in; either may be
  * NULL. */
 acr_status acr__language_kept(acr_context *ctx, const char *run, acr__lm *lm, acr_dtype *products);
+/* How the recipe of the run in that folder writes conversations, and whether it tunes on
+ * JSONL; without a recipe chatml, and false. */
+acr_status acr__language_chat(acr_context *ctx, const char *run, acr__chat *chat, bool *tuned);
 /* "gpt2 of 12 layers, 768 wide, 12 heads, vocabulary 50257" */
 enum { ACR__LANGUAGE_TEXT = 160 };
 const char *acr__language_tell(const acr__lm *lm, char out[ACR__LANGUAGE_TEXT]);

@@ -80,7 +80,7 @@ static bool number_of(const char *line, const char *key, double *out)
 /* Calls use(step, line) for each line of metrics.jsonl; a missing file has none. */
 static void each_line(const char *folder, void (*use)(void *user, int64_t step, const char *line), void *user)
 {
-    char path[4400], line[LINE];
+    char path[ACR__PATH_BYTES], line[LINE];
     double step;
     snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
     FILE *f = fopen(path, "r");
@@ -334,7 +334,7 @@ static void put_samples(FILE *f, const char *folder)
 
 static void put_recipe(FILE *f, const char *folder)
 {
-    char path[4400], line[1024];
+    char path[ACR__PATH_BYTES], line[1024];
     snprintf(path, sizeof path, "%s/resolved.yaml", folder);
     FILE *in = fopen(path, "r");
     if (!in)
@@ -363,7 +363,7 @@ static void put_page(FILE *f, const char *folder, const char *receipt, reading *
 
 acr_status acr__report_write(acr_context *ctx, const char *folder, const char *receipt)
 {
-    char path[4400];
+    char path[ACR__PATH_BYTES];
     acr__draft draft;
     reading r = {.all = acr__alloc(ctx, sizeof blank)};
     if (!r.all)

@@ -9,7 +9,7 @@ enum { RECORD_BYTES = 1 << 20, NUMBER = 32, MOST_RUNS = 100000 };
 
 static bool has(const char *folder, const char *name)
 {
-    char path[4400];
+    char path[ACR__PATH_BYTES];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return acr__file_kind(path) != 0;
 }
@@ -179,7 +179,7 @@ static void receipt_path(const char *folder, char *out, size_t n)
 
 acr_status acr__run_record_read(acr__run_folder *r, acr__config *cfg, int64_t windows, char **record)
 {
-    char path[4400], *text;
+    char path[ACR__PATH_BYTES], *text;
     size_t bytes;
     json_error_t error;
     *record = NULL;

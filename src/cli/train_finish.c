@@ -23,7 +23,7 @@ typedef struct result {
 static acr_status save_model(acr__train_run *r, result *out)
 {
     static const char *const keys[] = {"accrue.mean", "accrue.deviation"};
-    char path[4400], numbers[2][ACR_NUMBER_TEXT];
+    char path[ACR__PATH_BYTES], numbers[2][ACR_NUMBER_TEXT];
     const char *const values[] = {numbers[0], numbers[1]};
     acr_trainer *t = r->s->trainer;
     acr__number_f64(r->s->mean, numbers[0]);
@@ -93,7 +93,7 @@ static acr_status describe_model(acr__json *j, const acr__setup *s)
 /* How to use the weights: what they are, and what an input goes through first. */
 static acr_status write_description(acr__train_run *r, const result *out)
 {
-    char path[4400];
+    char path[ACR__PATH_BYTES];
     acr__draft draft;
     snprintf(path, sizeof path, "%s/accrue.json", r->folder->path);
     TRY(acr__draft_open(&draft, r->s->ctx, path));
@@ -256,7 +256,7 @@ static acr_status make_receipt(acr__train_run *r, const result *out, const char 
  * goes on from its checkpoint, cleans up and writes the report again. */
 static acr_status write_receipt(acr__train_run *r, const result *out, const char *record)
 {
-    char path[4400], *text;
+    char path[ACR__PATH_BYTES], *text;
     acr__draft draft;
     snprintf(path, sizeof path, "%s/receipt.json", r->folder->path);
     TRY(acr__draft_open(&draft, r->s->ctx, path));
