@@ -6,6 +6,7 @@
 
 #include "cli/common.h"
 #include "data/tokenizer.h"
+#include "io/line_reader.h"
 
 #include <jansson.h>
 
@@ -16,13 +17,10 @@ typedef struct acr__texts_in {
     int next, count; /* of the paths */
     char *const *path;
     const char *key; /* of JSONL: "text" or "ids"; NULL: plain text */
-    int fd;          /* -1: none is open */
+    acr__line_reader lines; /* JSONL and lines of ids */
+    int fd;                 /* plain text; -1: none is open */
     bool is_stdin;
-    int64_t at, bytes; /* of the open file */
-    int64_t line;      /* of the document at hand, from 1; JSONL and lines of ids */
-    acr__chars held;   /* the line, and what was read behind it */
-    size_t line_bytes, scanned;
-    bool ended; /* nothing is left to be read */
+    int64_t at, bytes;      /* of the open file */
     json_t *json;
     char where[512]; /* PATH, or PATH:LINE */
     char buffer[64 * 1024];

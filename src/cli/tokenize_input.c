@@ -26,110 +26,40 @@ static void close_file(acr__texts_in *in)
 void acr__texts_in_end(acr__texts_in *in)
 {
     close_file(in);
+    acr__line_reader_close(&in->lines);
     json_decref(in->json);
     in->json = NULL;
-    acr__chars_free(in->cli->ctx, &in->held);
 }
 
-/* The next file; *none: there is none. */
-static acr_status open_next(acr__texts_in *in, bool *none)
+/* The next file's name; "stdin" for "-". NULL: there is none. */
+static const char *next_path(acr__texts_in *in)
 {
-    close_file(in);
-    *none = in->next == in->count;
-    if (*none)
-        return ACR_OK;
+    if (in->next == in->count)
+        return NULL;
     const char *path = in->path[in->next++];
     in->is_stdin = strcmp(path, "-") == 0;
-    snprintf(in->where, sizeof in->where, "%s", in->is_stdin ? "stdin" : path);
-    in->at = in->line = 0;
-    in->held.count = in->line_bytes = in->scanned = 0;
-    in->ended = false;
-    if (in->is_stdin)
-        in->fd = STDIN_FILENO;
-    else
-        TRY(acr__file_open(in->cli->ctx, path, &in->fd, &in->bytes));
-    return ACR_OK;
-}
-
-static const char *path_of(const acr__texts_in *in) { return in->is_stdin ? "stdin" : in->path[in->next - 1]; }
-
-/* The next part of the open file; 0 bytes: its end. */
-static acr_status read_part(acr__texts_in *in, size_t *bytes)
-{
-    if (!in->is_stdin) {
-        *bytes = (size_t)acr__min(in->bytes - in->at, (int64_t)sizeof in->buffer);
-        TRY(acr__file_pread(in->cli->ctx, path_of(in), in->fd, in->buffer, *bytes, in->at));
-        in->at += (int64_t)*bytes;
-        return ACR_OK;
-    }
-    ssize_t got;
-    do
-        got = read(in->fd, in->buffer, sizeof in->buffer);
-    while (got < 0 && errno == EINTR);
-    FAIL_IF(got < 0, in->cli->ctx, ACR_E_IO, "stdin: could not be read: %s", strerror(errno));
-    *bytes = (size_t)got;
-    return ACR_OK;
+    return in->is_stdin ? "stdin" : path;
 }
 
 /* ---- lines -------------------------------------------------------------------------- */
 
-/* Reads until the line at the front of what is held is whole. */
-static acr_status hold_line(acr__texts_in *in)
-{
-    for (;;) {
-        char *end = in->held.count > in->scanned
-                        ? memchr(in->held.bytes + in->scanned, '\n', in->held.count - in->scanned)
-                        : NULL;
-        if (end || in->ended) {
-            in->line_bytes = end ? (size_t)(end - in->held.bytes) + 1 : in->held.count;
-            return ACR_OK;
-        }
-        in->scanned = in->held.count;
-        FAIL_IF(in->scanned > ACR__LINE_BYTES, in->cli->ctx, ACR_E_DATA, "%s:%lld: a line of more than %d MiB",
-                path_of(in), (long long)in->line + 1, ACR__LINE_BYTES >> 20);
-        size_t bytes;
-        TRY(read_part(in, &bytes));
-        TRY(acr__chars_add(in->cli->ctx, &in->held, in->buffer, bytes));
-        in->ended = bytes == 0;
-    }
-}
-
-static void drop_line(acr__texts_in *in)
-{
-    in->held.count -= in->line_bytes;
-    if (in->held.count)
-        memmove(in->held.bytes, in->held.bytes + in->line_bytes, in->held.count);
-    in->line_bytes = in->scanned = 0;
-}
-
 acr_status acr__texts_in_line(acr__texts_in *in, const char **text, size_t *bytes)
 {
-    drop_line(in);
+    acr__line_reader *r = &in->lines;
+    *text = NULL;
     for (;;) {
-        if (in->fd >= 0)
-            TRY(hold_line(in));
-        if (in->fd >= 0 && in->line_bytes)
+        if (r->ctx)
+            TRY(acr__line_reader_next(r, text, bytes));
+        if (*text)
             break;
-        bool none;
-        TRY(open_next(in, &none));
-        if (none) {
-            *text = NULL;
+        acr__line_reader_close(r);
+        const char *path = next_path(in);
+        if (!path)
             return ACR_OK;
-        }
+        TRY(acr__line_reader_open(r, in->cli->ctx, in->is_stdin ? NULL : path, ACR__LINE_BYTES));
     }
-    in->line++;
-    snprintf(in->where, sizeof in->where, "%.480s:%lld", path_of(in), (long long)in->line);
-    *text = in->held.bytes;
-    *bytes = in->line_bytes - (in->held.bytes[in->line_bytes - 1] == '\n');
+    snprintf(in->where, sizeof in->where, "%.480s:%lld", r->path, (long long)r->line);
     return ACR_OK;
-}
-
-static bool is_blank(const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!strchr(" \t\r", text[i]))
-            return false;
-    return true;
 }
 
 acr_status acr__texts_in_value(acr__texts_in *in, json_t **value)
@@ -143,7 +73,7 @@ acr_status acr__texts_in_value(acr__texts_in *in, json_t **value)
         TRY(acr__texts_in_line(in, &text, &n));
         if (!text)
             return ACR_OK;
-    } while (is_blank(text, n));
+    } while (acr__is_blank(text, n));
     TRY(acr__json_parse(in->cli->ctx, in->where, "the line", text, n, &in->json));
     *value = json_object_get(in->json, in->key);
     FAIL_IF(!*value, in->cli->ctx, ACR_E_DATA, "%s: the line has no \"%s\"", in->where, in->key);
@@ -151,6 +81,41 @@ acr_status acr__texts_in_value(acr__texts_in *in, json_t **value)
 }
 
 /* ---- documents ------------------------------------------------------------------------ */
+
+/* The next file; *none: there is none. */
+static acr_status open_next(acr__texts_in *in, bool *none)
+{
+    close_file(in);
+    const char *path = next_path(in);
+    *none = !path;
+    if (*none)
+        return ACR_OK;
+    snprintf(in->where, sizeof in->where, "%s", path);
+    in->at = 0;
+    if (in->is_stdin)
+        in->fd = STDIN_FILENO;
+    else
+        TRY(acr__file_open(in->cli->ctx, path, &in->fd, &in->bytes));
+    return ACR_OK;
+}
+
+/* The next part of the open file; 0 bytes: its end. */
+static acr_status read_part(acr__texts_in *in, size_t *bytes)
+{
+    if (!in->is_stdin) {
+        *bytes = (size_t)acr__min(in->bytes - in->at, (int64_t)sizeof in->buffer);
+        TRY(acr__file_pread(in->cli->ctx, in->path[in->next - 1], in->fd, in->buffer, *bytes, in->at));
+        in->at += (int64_t)*bytes;
+        return ACR_OK;
+    }
+    ssize_t got;
+    do
+        got = read(in->fd, in->buffer, sizeof in->buffer);
+    while (got < 0 && errno == EINTR);
+    FAIL_IF(got < 0, in->cli->ctx, ACR_E_IO, "stdin: could not be read: %s", strerror(errno));
+    *bytes = (size_t)got;
+    return ACR_OK;
+}
 
 static acr_status next_on_line(acr__texts_in *in, const char **text, size_t *bytes)
 {

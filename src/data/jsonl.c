@@ -1,7 +1,6 @@
 /* jsonl.c: see jsonl.h. It knows JSON and the three kinds of line; which of a
  * line's texts is learned from is not its business (template.c). */
 #include "data/jsonl.h"
-#include "io/file.h"
 #include "io/json.h"
 #include <stdio.h>
 #include <string.h>
@@ -76,21 +75,13 @@ static acr_status take_turns(acr_context *ctx, const char *place, acr__sample *s
     return add_turn(ctx, s, ACR_ROLE_COMPLETION, completion);
 }
 
-static bool is_blank(const char *text, size_t n)
-{
-    size_t i = 0;
-    while (i < n && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r'))
-        i++;
-    return i == n;
-}
-
 acr_status acr__jsonl_parse(acr_context *ctx, const char *path, int64_t line, const char *text, size_t bytes,
                             acr__sample *out, bool *blank)
 {
     json_decref(out->json);
     out->json = NULL;
     out->count = 0;
-    *blank = is_blank(text, bytes);
+    *blank = acr__is_blank(text, bytes);
     if (*blank)
         return ACR_OK;
     char place[PLACE];
@@ -109,97 +100,29 @@ void acr__sample_free(acr_context *ctx, acr__sample *s)
 /* -- a file --------------------------------------------------------------- */
 acr_status acr__jsonl_open(acr__jsonl *j, acr_context *ctx, const char *path)
 {
-    *j = (acr__jsonl){.ctx = ctx, .path = path, .fd = -1, .room = ACR_IO_BYTES};
-    acr_status status = acr__file_open(ctx, path, &j->fd, &j->bytes);
-    if (status == ACR_OK) {
-        j->buffer = acr__alloc(ctx, j->room);
-        status = j->buffer ? ACR_OK : ACR_E_NO_MEMORY;
-    }
-    if (status != ACR_OK)
-        acr__jsonl_close(j);
-    return status;
+    *j = (acr__jsonl){0};
+    return acr__line_reader_open(&j->lines, ctx, path, ACR_JSONL_BYTES);
 }
 
 void acr__jsonl_close(acr__jsonl *j)
 {
-    if (!j->ctx)
-        return;
-    acr__file_end(j->fd);
-    acr__free(j->ctx, j->buffer);
-    acr__sample_free(j->ctx, &j->sample);
-    *j = (acr__jsonl){0};
-}
-
-/* More of the file behind what is held of the line. */
-static acr_status read_more(acr__jsonl *j)
-{
-    if (j->begin > 0) {
-        memmove(j->buffer, j->buffer + j->begin, j->end - j->begin);
-        j->end -= j->begin;
-        j->begin = 0;
-    }
-    if (j->end == j->room) {
-        FAIL_IF(j->room >= ACR_JSONL_BYTES, j->ctx, ACR_E_DATA, "%s:%lld: longer than the %d bytes that a line may have",
-                j->path, (long long)j->line, ACR_JSONL_BYTES);
-        char *grown = acr__realloc(j->ctx, j->buffer, j->room * 2);
-        if (!grown)
-            return ACR_E_NO_MEMORY;
-        j->buffer = grown;
-        j->room *= 2;
-    }
-    size_t n = (size_t)acr__min((int64_t)(j->room - j->end), j->bytes - j->at);
-    TRY(acr__file_pread(j->ctx, j->path, j->fd, j->buffer + j->end, n, j->at));
-    j->at += (int64_t)n;
-    j->end += n;
-    return ACR_OK;
-}
-
-/* The next line without its end; *line NULL: there is none. */
-static acr_status read_line(acr__jsonl *j, const char **line, size_t *bytes)
-{
-    size_t searched = 0;
-    const char *end = NULL;
-    *line = NULL;
-    j->line++;
-    for (;;) {
-        size_t held = j->end - j->begin;
-        end = held > searched ? memchr(j->buffer + j->begin + searched, '\n', held - searched) : NULL;
-        searched = held;
-        if (end || j->at == j->bytes)
-            break;
-        TRY(read_more(j));
-    }
-    if (!end && searched == 0)
-        return ACR_OK;
-    *line = j->buffer + j->begin;
-    *bytes = end ? (size_t)(end - *line) : searched;
-    j->begin += *bytes + (end != NULL);
-    return ACR_OK;
-}
-
-/* The next line; *line NULL: there is none. */
-static acr_status next_line(acr__jsonl *j, const char **line, size_t *bytes)
-{
-    static const char mark[] = "\xef\xbb\xbf"; /* a byte order mark, as some editors write */
-    TRY(read_line(j, line, bytes));
-    if (*line && j->line == 1 && *bytes >= 3 && memcmp(*line, mark, 3) == 0) {
-        *line += 3;
-        *bytes -= 3;
-    }
-    return ACR_OK;
+    if (j->lines.ctx)
+        acr__sample_free(j->lines.ctx, &j->sample);
+    acr__line_reader_close(&j->lines);
 }
 
 acr_status acr__jsonl_next(acr__jsonl *j, const acr__sample **sample)
 {
+    const acr__line_reader *r = &j->lines;
     const char *line;
     size_t bytes;
     bool blank;
     *sample = NULL;
     do {
-        TRY(next_line(j, &line, &bytes));
+        TRY(acr__line_reader_next(&j->lines, &line, &bytes));
         if (!line)
             return ACR_OK;
-        TRY(acr__jsonl_parse(j->ctx, j->path, j->line, line, bytes, &j->sample, &blank));
+        TRY(acr__jsonl_parse(r->ctx, r->path, r->line, line, bytes, &j->sample, &blank));
     } while (blank);
     *sample = &j->sample;
     return ACR_OK;
@@ -210,10 +133,10 @@ acr_status acr__jsonl_skip(acr__jsonl *j, int64_t most, int64_t *passed)
     for (*passed = 0; *passed < most;) {
         const char *line;
         size_t bytes;
-        TRY(next_line(j, &line, &bytes));
+        TRY(acr__line_reader_next(&j->lines, &line, &bytes));
         if (!line)
             break;
-        *passed += !is_blank(line, bytes);
+        *passed += !acr__is_blank(line, bytes);
     }
     return ACR_OK;
 }

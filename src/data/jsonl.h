@@ -10,7 +10,7 @@
 #ifndef ACR_DATA_JSONL_H
 #define ACR_DATA_JSONL_H
 
-#include "base/base.h"
+#include "io/line_reader.h"
 
 enum {
     ACR_JSONL_BYTES = 8 << 20, /* of a line, at most */
@@ -46,20 +46,14 @@ void acr__sample_free(acr_context *ctx, acr__sample *s); /* takes a zeroed one *
 
 /* The samples of a file, one after another, through one line's memory. */
 typedef struct acr__jsonl {
-    acr_context *ctx;
-    const char *path; /* borrowed */
-    int fd;
-    int64_t bytes, at; /* of the file */
-    int64_t line;      /* of the sample read last, from 1 */
-    char *buffer;      /* [begin, end) was read and not yet given */
-    size_t begin, end, room;
+    acr__line_reader lines; /* .line is the sample's that was read last */
     acr__sample sample;
 } acr__jsonl;
 acr_status acr__jsonl_open(acr__jsonl *j, acr_context *ctx, const char *path);
 /* *sample is NULL at the file's end; borrowed until the next call. */
 acr_status acr__jsonl_next(acr__jsonl *j, const acr__sample **sample);
 /* Passes over `most` samples, or as many as there are, without looking into them;
- * j->line is then the last one's. */
+ * j->lines.line is then the last one's. */
 acr_status acr__jsonl_skip(acr__jsonl *j, int64_t most, int64_t *passed);
 void acr__jsonl_close(acr__jsonl *j); /* takes a zeroed one */
 

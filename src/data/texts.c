@@ -56,7 +56,7 @@ static acr_status next_turn(acr__texts *t, const char **text, size_t *bytes)
         if (t->file == t->files->count)
             return ACR_OK;
         t->where = t->files->path[t->file];
-        if (!t->jsonl.ctx)
+        if (!t->jsonl.lines.ctx)
             TRY(acr__jsonl_open(&t->jsonl, t->ctx, t->where));
         TRY(acr__jsonl_next(&t->jsonl, &t->sample));
         t->turn = 0;

@@ -175,11 +175,11 @@ static acr_status tokenise_lines(build *b, acr__template *how, acr__jsonl *j)
 {
     for (;;) {
         const acr__sample *sample;
-        FAIL_IF(acr_cancelled(b->ctx), b->ctx, ACR_E_CANCELLED, "%s: cancelled while it was being read", j->path);
+        FAIL_IF(acr_cancelled(b->ctx), b->ctx, ACR_E_CANCELLED, "%s: cancelled while it was being read", j->lines.path);
         TRY(acr__jsonl_next(j, &sample));
         if (!sample)
             return ACR_OK;
-        TRY(acr__template_encode(how, j->path, j->line, sample, &b->ids));
+        TRY(acr__template_encode(how, j->lines.path, j->lines.line, sample, &b->ids));
         TRY(end_document(b));
     }
 }
@@ -338,7 +338,7 @@ static acr_status find_line(const acr__files *files, acr_context *ctx, int64_t d
         acr_status status = acr__jsonl_open(&j, ctx, files->path[i]);
         if (status == ACR_OK) {
             status = acr__jsonl_skip(&j, document + 1, &passed);
-            line = j.line;
+            line = j.lines.line;
         }
         acr__jsonl_close(&j);
         TRY(status);

@@ -56,7 +56,7 @@ static void read_file(acr_context *ctx, const acr__tokenizer *t, const char *pat
         must(s->count > 0);
         for (int64_t i = 0; i < s->count; i++)
             must(s->turn[i].text[s->turn[i].bytes] == 0);
-        try_templates(ctx, t, j.line, s);
+        try_templates(ctx, t, j.lines.line, s);
     }
     must(status == ACR_OK || (status == ACR_E_DATA && strncmp(acr_error(ctx), path, strlen(path)) == 0));
     acr__jsonl_close(&j);

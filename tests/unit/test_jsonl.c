@@ -153,7 +153,7 @@ static int64_t count_samples(const char *path)
             break;
         /* Each says the number of its line. */
         assert_int_equal(s->count, 1);
-        assert_int_equal(strtoll(s->turn[0].text, NULL, 10), j.line);
+        assert_int_equal(strtoll(s->turn[0].text, NULL, 10), j.lines.line);
     }
     acr__jsonl_close(&j);
     return n;
