@@ -242,7 +242,7 @@ static bool listed_row(const acr_gemm *g, struct tile *t)
         n = group ? LIST_PANELS * NR : acr__min(g->n - j, NR);
         aim_b(g, t, j, 0);
         t->c = (float *)g->c + j;
-        t->row = g->row ? (const float *)g->row + j : NULL;
+        t->row = g->start == ACR_START_ROW ? (const float *)g->row + j : NULL;
         if (n < NR)
             row_tile(t, 1, n);
         else

@@ -42,13 +42,14 @@ static void list_row(struct list *l, int64_t k, const float *a)
     l->count = at - l->at;
 }
 
-/* *least takes in what is stored, as integers: the least of them are the bits of -0. */
+/* From t->row, or where that is NULL from +0. *least takes in what is stored, as
+ * integers: the least of them are the bits of -0. */
 INLINE void listed_panels(int panels, const struct list *l, const struct tile *t, vec *least)
 {
     vec acc[LIST_PANELS * NV];
     UNROLL
     for (int v = 0; v < panels * NV; v++)
-        acc[v] = t->start == ACR_START_ROW ? v_load(t->row + v * V) : v_zero();
+        acc[v] = t->row ? v_load(t->row + v * V) : v_zero();
     const float *b = t->b;
     const int64_t b_panel = t->b_panel;
     for (const struct listed *at = l->at, *end = at + l->count; at < end; at++) {
