@@ -3,7 +3,6 @@
 #include "io/file.h"
 #include "io/json.h"
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -108,13 +107,7 @@ static acr_status read_part(acr__texts_in *in, size_t *bytes)
         in->at += (int64_t)*bytes;
         return ACR_OK;
     }
-    ssize_t got;
-    do
-        got = read(in->fd, in->buffer, sizeof in->buffer);
-    while (got < 0 && errno == EINTR);
-    FAIL_IF(got < 0, in->cli->ctx, ACR_E_IO, "stdin: could not be read: %s", strerror(errno));
-    *bytes = (size_t)got;
-    return ACR_OK;
+    return acr__file_read(in->cli->ctx, "stdin", in->fd, in->buffer, sizeof in->buffer, bytes);
 }
 
 static acr_status next_on_line(acr__texts_in *in, const char **text, size_t *bytes)

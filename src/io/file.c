@@ -202,6 +202,16 @@ acr_status acr__file_pread(acr_context *ctx, const char *path, int fd, void *out
     return ACR_OK;
 }
 
+acr_status acr__file_read(acr_context *ctx, const char *path, int fd, void *out, size_t n, size_t *got)
+{
+    ssize_t bytes;
+    SYSTEM(bytes, false, &n, read(fd, out, n));
+    if (bytes < 0)
+        return fail_io(ctx, path, "read");
+    *got = (size_t)bytes;
+    return ACR_OK;
+}
+
 acr_status acr__file_write(acr_context *ctx, const char *path, int fd, const void *bytes, size_t n)
 {
     const char *from = bytes;

@@ -24,6 +24,8 @@ void acr__file_cut(int fd, int64_t bytes);
 acr_status acr__file_size(acr_context *ctx, const char *path, int fd, int64_t *bytes);
 /* All n bytes; the file's end before that is ACR_E_DATA. */
 acr_status acr__file_pread(acr_context *ctx, const char *path, int fd, void *out, size_t n, int64_t offset);
+/* What is there of a pipe or a terminal, up to n bytes; *got 0: its end. */
+acr_status acr__file_read(acr_context *ctx, const char *path, int fd, void *out, size_t n, size_t *got);
 acr_status acr__file_write(acr_context *ctx, const char *path, int fd, const void *bytes, size_t n);
 acr_status acr__file_sync(acr_context *ctx, const char *path, int fd);
 acr_status acr__file_truncate(acr_context *ctx, const char *path, int fd, int64_t bytes);

@@ -3,7 +3,6 @@
 #include "io/line_reader.h"
 #include "io/file.h"
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,18 +33,6 @@ void acr__line_reader_close(acr__line_reader *r)
     *r = (acr__line_reader){0};
 }
 
-static acr_status read_stream(acr__line_reader *r, size_t *n)
-{
-    ssize_t got;
-    do
-        got = read(r->fd, r->buffer + r->end, r->room - r->end);
-    while (got < 0 && errno == EINTR);
-    FAIL_IF(got < 0, r->ctx, ACR_E_IO, "%s: could not be read: %s", r->path, strerror(errno));
-    *n = (size_t)got;
-    r->ended = got == 0;
-    return ACR_OK;
-}
-
 /* More behind what is held of the line. */
 static acr_status read_more(acr__line_reader *r)
 {
@@ -65,7 +52,8 @@ static acr_status read_more(acr__line_reader *r)
         r->room *= 2;
     }
     if (r->stream) {
-        TRY(read_stream(r, &n));
+        TRY(acr__file_read(r->ctx, r->path, r->fd, r->buffer + r->end, r->room - r->end, &n));
+        r->ended = n == 0;
     } else {
         n = (size_t)acr__min((int64_t)(r->room - r->end), r->bytes - r->at);
         TRY(acr__file_pread(r->ctx, r->path, r->fd, r->buffer + r->end, n, r->at));
