@@ -187,22 +187,7 @@ static void decide(closing *c)
     c->report->learning_rate = c->update.learning_rate;
 }
 
-/* Panel by panel, so that whether all is finite is asked while they are in the caches. */
-static void pack_f32(acr_trainer *t, int64_t from, int64_t to, int64_t k, const char *b, int64_t b_row, int64_t b_col,
-                     char *out)
-{
-    int64_t panel = t->run.k->panel, es = (int64_t)t->run.es;
-    bool finite = true;
-    for (int64_t j = from; j < to; j += panel) {
-        char *at = out + j * k * es;
-        t->run.k->pack_b(acr__min(panel, to - j), k, b + j * b_col * es, b_row, b_col, at);
-        finite = t->run.k->finite(panel * k, at) && finite;
-    }
-    if (!finite)
-        atomic_store_explicit(&t->odd_weights, true, memory_order_relaxed);
-}
-
-static void pack(acr_trainer *t, int64_t n, int64_t k, const char *b, int64_t b_row, int64_t b_col, char *out,
+static void pack(const acr_trainer *t, int64_t n, int64_t k, const char *b, int64_t b_row, int64_t b_col, char *out,
                  int index, int count)
 {
     int64_t from, to, es = (int64_t)t->run.es;
@@ -211,7 +196,17 @@ static void pack(acr_trainer *t, int64_t n, int64_t k, const char *b, int64_t b_
         t->run.k->pack_b_bf16(to - from, k, b + from * b_col * es, b_row, b_col, false,
                               out + t->run.k->packed_bf16(from, k));
     else if (from < to)
-        pack_f32(t, from, to, k, b, b_row, b_col, out);
+        t->run.k->pack_b(to - from, k, b + from * b_col * es, b_row, b_col, out + from * k * es);
+}
+
+/* Of the n columns that pack gave this member. A second copy of a weight holds the same numbers. */
+static void watch_finite(acr_trainer *t, int64_t n, int64_t k, const char *packed, int index, int count)
+{
+    int64_t from, to, panel = t->run.k->panel;
+    acr__share(n, panel, index, count, &from, &to);
+    if (from < to && !t->run.bf16 &&
+        !t->run.k->finite(acr__round_up(to - from, panel) * k, packed + from * k * (int64_t)t->run.es))
+        atomic_store_explicit(&t->odd_weights, true, memory_order_relaxed);
 }
 
 static void pack_all(acr_trainer *t, int index, int count)
@@ -219,9 +214,11 @@ static void pack_all(acr_trainer *t, int index, int count)
     for (int i = 0; i < t->g->node_count; i++) {
         const acr__exec *e = &t->execs[i];
         int64_t out = e->packed ? e->in_cols[1] / e->in_cols[0] : 0;
-        if (e->packed)
+        if (e->packed) {
             pack(t, out, e->in_cols[0], e->in[1].p, acr__weight_in(e->node), acr__weight_out(e->node, e->in_cols[0]),
                  e->packed, index, count);
+            watch_finite(t, out, e->in_cols[0], e->packed, index, count);
+        }
         if (e->packed_back)
             pack(t, e->in_cols[0], out, e->in[1].p, acr__weight_out(e->node, e->in_cols[0]), acr__weight_in(e->node),
                  e->packed_back, index, count);
