@@ -7,8 +7,8 @@ Both runs go side by side on a share of the processors each. The second is kille
 (SIGKILL) at random moments, some ten times, and resumes each time with another
 micro-batch, number of threads and instruction set. In the end the model's bytes
 and every number of the log that does not tell of time or of micro-batches must be
-equal. OPTIONs go to both runs. Ends with 'N passed, N failed'; needs twice the recipe's memory and is
-no part of `make test`.
+equal. OPTIONs go to both runs. Ends with 'N passed, N failed'; needs twice the
+recipe's memory and is no part of `make test`.
 """
 import argparse, hashlib, json, os, random, shutil, subprocess, sys, tempfile, time
 

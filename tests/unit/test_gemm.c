@@ -1,7 +1,8 @@
 /* Products of every path this processor runs, and of AVX-512's over emulated
  * instructions where it is not one, against one fmaf chain per element, as bytes:
- * every tail, start, stride order, leading dimension and edge value, packed and not. NaNs compare equal whatever their payload. What lies around C
- * and past the columns must stay as it was. */
+ * every tail, start, stride order, leading dimension and edge value, packed and not.
+ * NaNs compare equal whatever their payload. What lies around C and past the columns
+ * must stay as it was. */
 #include "kernel/cpu/gemm_f32.h"
 
 #include <setjmp.h>
