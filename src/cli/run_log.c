@@ -83,38 +83,67 @@ static acr_status scalars(acr__run_log *l, int64_t step, double time, int count,
 
 static double epochs(const acr__run_log *l, int64_t windows) { return (double)windows / (double)l->per_epoch; }
 
+static acr_status print(acr__run_log *l, const acr__run_line *n)
+{
+    acr__field fields[] = {
+        real("epoch", n->epoch),
+        real("loss", n->loss),
+        real("lr", n->learning_rate),
+        real("grad_norm", n->grad_norm),
+        real("clip", n->clip),
+        real("weight", n->weight),
+        whole("samples", n->samples),
+        whole("micro_batches", n->micro_batches),
+        whole("skipped", n->skipped),
+        real("samples_per_second", n->samples_per_second),
+        whole("peak_rss_bytes", n->peak),
+        whole("tokens", n->tokens),
+        real("tokens_per_second", n->tokens_per_second),
+    };
+    int count = (int)(sizeof fields / sizeof *fields) - (l->language ? 0 : 2);
+    TRY(acr__metrics_line(l->metrics, n->update, n->time, count, fields));
+    return scalars(l, n->update, n->time, count, fields);
+}
+
+static acr_status print_held(acr__run_log *l)
+{
+    int n = l->held;
+    l->held = 0;
+    for (int i = 0; i < n; i++)
+        TRY(print(l, &l->line[i]));
+    return ACR_OK;
+}
+
 acr_status acr__run_log_line(acr__run_log *l, const acr_report *r)
 {
     acr__run_state *s = l->state;
-    double now = acr__seconds(), time = acr__wall_time(), passed = now - l->last_time;
+    double now = acr__seconds(), passed = now - l->last_time;
     if (l->peak == 0 || now - l->peak_read > PEAK_EVERY) {
         l->peak = acr__memory_peak();
         l->peak_read = now;
     }
-    double mean = s->updates_since == 1 ? r->loss : s->weight_since != 0 ? s->loss_since / s->weight_since : NAN;
-    acr__field fields[] = {
-        real("epoch", epochs(l, r->window + 1)),
-        real("loss", mean),
-        real("lr", r->learning_rate),
-        real("grad_norm", r->grad_norm),
-        real("clip", r->clip),
-        real("weight", r->weight),
-        whole("samples", s->samples_since),
-        whole("micro_batches", s->micro_since),
-        whole("skipped", s->skipped_since),
-        real("samples_per_second", passed > 0 ? floor((double)l->timed_samples / passed) : NAN),
-        whole("peak_rss_bytes", l->peak),
-        whole("tokens", s->rows_since),
-        real("tokens_per_second", passed > 0 ? floor((double)l->timed_rows / passed) : NAN),
+    l->line[l->held++] = (acr__run_line){
+        .update = r->update,
+        .time = acr__wall_time(),
+        .epoch = epochs(l, r->window + 1),
+        .loss = s->updates_since == 1 ? r->loss : s->weight_since != 0 ? s->loss_since / s->weight_since : NAN,
+        .learning_rate = r->learning_rate,
+        .grad_norm = r->grad_norm,
+        .clip = r->clip,
+        .weight = r->weight,
+        .samples = s->samples_since,
+        .micro_batches = s->micro_since,
+        .skipped = s->skipped_since,
+        .samples_per_second = passed > 0 ? floor((double)l->timed_samples / passed) : NAN,
+        .peak = l->peak,
+        .tokens = s->rows_since,
+        .tokens_per_second = passed > 0 ? floor((double)l->timed_rows / passed) : NAN,
     };
-    int count = (int)(sizeof fields / sizeof *fields) - (l->language ? 0 : 2);
     s->updates_since = s->samples_since = s->micro_since = s->skipped_since = s->rows_since = 0;
     s->loss_since = s->weight_since = 0;
     l->last_time = now;
     l->timed_samples = l->timed_rows = 0;
-    TRY(acr__metrics_line(l->metrics, r->update, time, count, fields));
-    TRY(scalars(l, r->update, time, count, fields));
-    return now - l->flushed >= FLUSH_EVERY ? acr__run_log_flush(l) : ACR_OK;
+    return l->held == ACR__RUN_LINES || now - l->flushed >= FLUSH_EVERY ? acr__run_log_flush(l) : ACR_OK;
 }
 
 acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, const acr_eval *e, const char *sample)
@@ -129,6 +158,7 @@ acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, co
     int count = isnan(fields[3].d) ? 3 : 4, numbers = count;
     if (sample)
         fields[count++] = (acr__field){.name = "sample", .kind = ACR_FIELD_TEXT, .text = sample};
+    TRY(print_held(l));
     TRY(acr__metrics_line(l->metrics, update, time, count, fields));
     TRY(scalars(l, update, time, numbers, fields));
     return acr__run_log_flush(l);
@@ -137,6 +167,7 @@ acr_status acr__run_log_eval(acr__run_log *l, int64_t update, int64_t window, co
 acr_status acr__run_log_flush(acr__run_log *l)
 {
     l->flushed = acr__seconds();
+    TRY(print_held(l));
     TRY(acr__metrics_flush(l->metrics));
     return acr__events_flush(l->events);
 }
@@ -144,6 +175,7 @@ acr_status acr__run_log_flush(acr__run_log *l)
 acr_status acr__run_log_mark(acr__run_log *l)
 {
     acr__metrics_offsets at;
+    TRY(print_held(l));
     TRY(acr__metrics_sync(l->metrics));
     TRY(acr__events_sync(l->events));
     acr__metrics_where(l->metrics, &at);

@@ -60,6 +60,59 @@ static void test_numbers(void **state)
     }
 }
 
+/* lines.h's words, by the C library. */
+static void expect_fewest(double v)
+{
+    char out[ACR_NUMBER_TEXT], expected[ACR_NUMBER_TEXT];
+    for (int n = 15; n <= 17; n++) {
+        snprintf(expected, sizeof expected, "%.*g", n, v);
+        if (strtod(expected, NULL) == v)
+            break;
+    }
+    assert_int_equal(acr__number_f64(v, out), strlen(expected));
+    assert_string_equal(out, expected);
+}
+
+static double random_number(uint64_t *state)
+{
+    *state ^= *state << 13, *state ^= *state >> 7, *state ^= *state << 17;
+    return (double)(*state >> 11) * 0x1p-53;
+}
+
+static void test_fewest_digits(void **state)
+{
+    (void)state;
+    uint64_t random = 88172645463325252u;
+    for (int i = 0; i < 200000; i++) {
+        double v = pow(10, 24 * random_number(&random) - 8), decimals = pow(10, floor(17 * random_number(&random)));
+        expect_fewest(i % 2 ? v : -v);
+        double rounded = round(v * decimals) / decimals; /* few digits, or nearly */
+        if (rounded == floor(rounded))
+            continue;
+        expect_fewest(rounded);
+        expect_fewest(nextafter(rounded, 0));
+        expect_fewest(nextafter(rounded, INFINITY));
+    }
+    for (int e = -330; e <= 308; e++) {
+        char text[16];
+        snprintf(text, sizeof text, "1e%d", e);
+        double v = strtod(text, NULL), near[] = {nextafter(v, 0), nextafter(v, INFINITY), v};
+        for (int i = 0; i < 3; i++)
+            if (near[i] != floor(near[i]) && isfinite(near[i]))
+                expect_fewest(near[i]);
+    }
+    for (int i = 1; i < 64; i++) /* 18 digits that end in 5: half way between two texts of 17 */
+        if (i % 8)
+            expect_fewest(562949953421312 + i / 8.0);
+    for (int e = -70; e < 0; e++) { /* beside a power of two a number's neighbours are not equally near */
+        double v = ldexp(1, e), near[] = {nextafter(v, 0), v, nextafter(v, 1)};
+        for (int i = 0; i < 3; i++)
+            for (int whole = 0; whole < 3; whole++)
+                if (near[i] + whole != floor(near[i] + whole))
+                    expect_fewest(near[i] + whole);
+    }
+}
+
 static void test_locale(void **state)
 {
     (void)state;
@@ -393,7 +446,8 @@ static void test_event_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_locale),
+        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_fewest_digits),
+        cmocka_unit_test(test_locale),
         cmocka_unit_test(test_metrics),        cmocka_unit_test(test_metrics_resume),
         cmocka_unit_test(test_metrics_held),
         cmocka_unit_test(test_metrics_too_long), cmocka_unit_test(test_crc),
