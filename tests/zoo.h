@@ -279,11 +279,26 @@ typedef struct zoo_case {
     const char *name;
     void (*build)(acr_graph *);
 } zoo_case;
+/* A product that two activations read and an activation that two products read: what is
+ * behind one of them alone is computed along with it, here it must not be. */
+static void zoo_branches(acr_graph *g)
+{
+    acr_node x = zoo_in(g, "x", 8), y = zoo_in(g, "y", 5);
+    acr_node a = acr_linear(g, x, 24, "a");
+    acr_node first = acr_leaky_relu(g, a, 0.2f), second = acr_tanh(g, a);
+    acr_node b = acr_sigmoid(g, acr_linear(g, first, 16, "b"));
+    acr_node c = acr_linear(g, b, 24, "c"), d = acr_linear(g, b, 24, "d");
+    acr_node h = acr_add(g, acr_mul(g, second, c), d);
+    h = acr_linear(g, h, 5, "e");
+    zoo_loss(g, h, acr_mse(g, h, y, ACR_NONE));
+}
+
 static const zoo_case zoo[] = {
     {"classifier", zoo_classifier}, {"activations", zoo_activations}, {"residual", zoo_residual},
     {"dropout", zoo_dropout},       {"tied", zoo_tied},               {"ragged", zoo_ragged},
     {"soft", zoo_soft},             {"mae", zoo_mae},                 {"gpt", zoo_gpt},
     {"llama", zoo_llama},           {"shared keys", zoo_shared_keys}, {"head", zoo_head},
+    {"branches", zoo_branches},
 };
 enum { ZOO_COUNT = sizeof zoo / sizeof *zoo };
 

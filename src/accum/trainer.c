@@ -66,6 +66,8 @@ static void place_exec(acr_trainer *t, int i)
     e->table = memory_of(t, own->table);
     e->packed = memory_of(t, own->packed);
     e->packed_back = memory_of(t, own->packed_back);
+    e->then = own->then == ACR_NONE ? NULL : &t->execs[own->then];
+    e->then_back = own->then_back == ACR_NONE ? NULL : &t->execs[own->then_back];
     for (int j = 0; j < n->inputs; j++) {
         const acr__node *in = &t->g->nodes[n->in[j]];
         bool param = in->op == ACR_OP_param;

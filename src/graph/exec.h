@@ -32,6 +32,7 @@ typedef struct acr__exec {
     int64_t cost; /* multiply-adds a row, about: whether threads pay */
     acr__slot out, dout, aux;
     acr__slot kept; /* where out is kept as operands of products; p NULL: out is its place */
+    const struct acr__exec *then, *then_back; /* linear: the activation that goes on with a block of it; NULL: none */
     acr__slot in[8], din[8];
     int64_t in_cols[8];
     bool din_add[8];

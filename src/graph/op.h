@@ -107,6 +107,9 @@ void acr__keep_operands(const acr__run *run, const acr__exec *e, int index, int 
 /* din[slot] (+)= dout: nothing to do where they share memory. */
 void acr__pass_gradient(const acr__run *run, const acr__exec *e, int slot, int index, int count);
 
+/* The activation `e` of a part of its input that is there already, or that part's gradient. */
+void acr__unary_part(const acr__run *run, const acr__exec *e, const acr__part *p, bool back);
+
 /* Every step function, by the table's names. */
 #define STEP(name) \
     void acr__##name##_forward(const acr__run *, const acr__exec *, int, int); \

@@ -24,24 +24,29 @@ enum acr_unary acr__unary_kind(enum acr__op op)
     }
 }
 
+void acr__unary_part(const acr__run *run, const acr__exec *e, const acr__part *p, bool back)
+{
+    enum acr_unary kind = acr__unary_kind(e->node->op);
+    char *x = acr__part_at(run, &e->in[0], e->domain, p), *y = acr__part_at(run, &e->out, e->domain, p);
+    bool saves_y = acr__ops[e->node->op].saves & SAVES_Y;
+    if (!back)
+        run->k->unary(kind, e->node->scalar, p->rows, p->cols, x, e->in[0].ld, y, e->out.ld);
+    else if (e->din[0].p)
+        run->k->unary_back(kind, e->node->scalar, p->rows, p->cols, acr__part_at(run, &e->dout, e->domain, p),
+                           e->dout.ld, saves_y ? y : x, saves_y ? e->out.ld : e->in[0].ld,
+                           acr__part_at(run, &e->din[0], e->domain, p), e->din[0].ld, e->din_add[0]);
+}
+
 void acr__unary_forward(const acr__run *run, const acr__exec *e, int index, int count)
 {
     acr__part p = acr__part_of(run->rows[e->domain], e->node->cols, index, count);
-    run->k->unary(acr__unary_kind(e->node->op), e->node->scalar, p.rows, p.cols,
-                  acr__part_at(run, &e->in[0], e->domain, &p), e->in[0].ld,
-                  acr__part_at(run, &e->out, e->domain, &p), e->out.ld);
+    acr__unary_part(run, e, &p, false);
 }
 
 void acr__unary_backward(const acr__run *run, const acr__exec *e, int index, int count)
 {
-    if (!e->din[0].p)
-        return;
     acr__part p = acr__part_of(run->rows[e->domain], e->node->cols, index, count);
-    const acr__slot *saved = acr__ops[e->node->op].saves & SAVES_Y ? &e->out : &e->in[0];
-    run->k->unary_back(acr__unary_kind(e->node->op), e->node->scalar, p.rows, p.cols,
-                       acr__part_at(run, &e->dout, e->domain, &p), e->dout.ld,
-                       acr__part_at(run, saved, e->domain, &p), saved->ld,
-                       acr__part_at(run, &e->din[0], e->domain, &p), e->din[0].ld, e->din_add[0]);
+    acr__unary_part(run, e, &p, true);
 }
 
 void acr__add_forward(const acr__run *run, const acr__exec *e, int index, int count)

@@ -133,16 +133,28 @@ static void multiply_block(const acr__run *run, acr_gemm g, const block *b, int 
     whole_product(run, &g, index);
 }
 
+/* The activation behind the product, of that block. */
+static void go_on(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const block *b)
+{
+    bool back = kind == ACR_TICKET_BACKWARD;
+    const acr__exec *then = back ? e->then_back : kind == ACR_TICKET_FORWARD ? e->then : NULL;
+    if (then)
+        acr__unary_part(run, then, &(acr__part){b->m0, b->m1 - b->m0, b->n0, b->n1 - b->n0}, back);
+}
+
 void acr__multiply(const acr__run *run, const acr__exec *e, enum acr__ticket kind, acr_gemm *g,
                    enum acr__split split, int index, int count)
 {
     if (count == 1) {
         whole_product(run, g, index);
+        go_on(run, e, kind, &(block){0, g->m, 0, g->n});
         return;
     }
     sharing s = share(run, e, kind, g, split, index, count);
-    for (block b; next_block(&s, &b);)
+    for (block b; next_block(&s, &b);) {
         multiply_block(run, *g, &b, index);
+        go_on(run, e, kind, &b);
+    }
 }
 
 void acr__ticket_clear(const acr__exec *e, enum acr__ticket kind)

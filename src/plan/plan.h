@@ -34,6 +34,10 @@ typedef struct acr__place {
     int cached[2]; /* attention: keys and values of acr_decode's sequence */
     int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
+    /* a linear node: the activation that its own step computes, of the forward and of the
+     * backward, and an activation: whether another's does (steps.c); ACR_NONE: none */
+    acr_node then, then_back;
+    bool joined, joined_back;
 } acr__place;
 
 /* Parameters are addressed as (segment, offset, length), in elements. The values of

@@ -9,8 +9,14 @@
  * Forward steps depend on their inputs and on counters alone, so the second time
  * gives the bits of the first.
  *
+ * An activation joins the product that it alone reads, and its gradient the product
+ * that alone writes what it begins with: whoever has computed a part of the product
+ * goes on with that part, from its own cache and without waiting for the others.
+ *
  * Kept through a recomputed block are what leaves it, outputs, and rows of the stage. */
 #include "plan/plan.h"
+
+#include "graph/op.h"
 
 bool acr__plan_is_value(const acr__node *n) { return n->live && n->op != ACR_OP_param && !acr__is_loss(n); }
 
@@ -94,6 +100,47 @@ static void mark_again(const acr_plan *p, bool *needed, bool *again)
     }
 }
 
+/* ---- what is computed together ---- */
+
+/* Whether the activation `u` and the product `n`, one of which reads the other, `from`,
+ * are computed together: nothing else reads that. In blocks that are computed again each
+ * has its own time, and operands of bf16 are kept by a step of their own. */
+static bool joins(const acr_plan *p, acr_node u, acr_node n, acr_node from)
+{
+    const acr__node *nodes = p->g->nodes;
+    return acr__ops[nodes[u].op].forward == acr__unary_forward && nodes[n].op == ACR_OP_linear &&
+           nodes[from].consumers == 1 && block_of(p, u) < 0 && block_of(p, n) < 0 && p->places[u].wide < 0 &&
+           p->places[n].wide < 0;
+}
+
+/* A gradient may join only the step just before its own: between the two another node
+ * may have to write first what this one adds to. */
+static void join_activations(acr_plan *p)
+{
+    const acr__node *nodes = p->g->nodes;
+    acr_node before = ACR_NONE; /* whose backward that is */
+    for (int i = 0; i < p->g->node_count; i++) {
+        p->places[i].then = p->places[i].then_back = ACR_NONE;
+        p->places[i].joined = p->places[i].joined_back = false;
+    }
+    for (int i = p->g->node_count - 1; i >= 0; i--) {
+        if (!acr__plan_is_value(&nodes[i]) || nodes[i].op == ACR_OP_input)
+            continue;
+        acr_node in = nodes[i].in[0];
+        if (joins(p, i, in, in)) {
+            p->places[in].then = i;
+            p->places[i].joined = true;
+        }
+        if (!nodes[i].needs_grad || !has_backward(p, &nodes[i]))
+            continue;
+        if (before != ACR_NONE && nodes[before].in[0] == i && joins(p, i, before, i)) {
+            p->places[before].then_back = i;
+            p->places[i].joined_back = true;
+        }
+        before = i;
+    }
+}
+
 /* ---- steps ---- */
 
 static void add_step(acr_plan *p, acr_node node, enum acr__phase phase)
@@ -114,7 +161,7 @@ static void list_steps(acr_plan *p, const bool *again)
     acr_graph *g = p->g;
     int block = p->opts.recompute; /* the last one whose backward has begun */
     for (int i = 0; i < g->node_count; i++)
-        if (acr__plan_is_value(&g->nodes[i]) && g->nodes[i].op != ACR_OP_input)
+        if (acr__plan_is_value(&g->nodes[i]) && g->nodes[i].op != ACR_OP_input && !p->places[i].joined)
             add_step(p, i, ACR_FORWARD);
     if (g->loss != ACR_NONE)
         add_step(p, g->loss, ACR_FORWARD);
@@ -125,7 +172,7 @@ static void list_steps(acr_plan *p, const bool *again)
             continue;
         if (block_of(p, i) >= 0 && block_of(p, i) < block)
             add_again(p, block = block_of(p, i), again);
-        if (has_backward(p, n))
+        if (has_backward(p, n) && !p->places[i].joined_back)
             add_step(p, i, ACR_BACKWARD);
         if (!p->staged && acr__plan_deferred(p, n))
             add_step(p, i, ACR_GRADIENT);
@@ -174,11 +221,10 @@ static void mark_dropped(acr_plan *p, const bool *again)
         }
 }
 
-static void touch_all(acr_plan *p, int32_t s)
+static void touch_all(acr_plan *p, acr_node node, enum acr__phase phase, int32_t s)
 {
-    const acr__node *n = &p->g->nodes[p->steps[s].node];
-    const acr__place *own = &p->places[p->steps[s].node];
-    enum acr__phase phase = p->steps[s].phase;
+    const acr__node *n = &p->g->nodes[node];
+    const acr__place *own = &p->places[node];
     bool forward = phase == ACR_FORWARD || phase == ACR_AGAIN;
     if (forward || (phase == ACR_BACKWARD && acr__ops[n->op].saves & SAVES_Y))
         touch(p, own->value, s);
@@ -200,8 +246,16 @@ static void touch_all(acr_plan *p, int32_t s)
 static void find_lives(acr_plan *p)
 {
     acr_graph *g = p->g;
-    for (int32_t s = 0; s < p->flush_end; s++)
-        touch_all(p, s);
+    for (int32_t s = 0; s < p->flush_end; s++) {
+        acr_node node = p->steps[s].node;
+        enum acr__phase phase = p->steps[s].phase;
+        acr_node then = phase == ACR_FORWARD    ? p->places[node].then
+                        : phase == ACR_BACKWARD ? p->places[node].then_back
+                                                : ACR_NONE;
+        touch_all(p, node, phase, s);
+        if (then != ACR_NONE)
+            touch_all(p, then, phase, s);
+    }
     for (int i = 0; i < g->node_count; i++) {
         const acr__node *n = &g->nodes[i];
         const acr__place *place = &p->places[i];
@@ -223,6 +277,7 @@ acr_status acr__plan_list_steps(acr_plan *p)
     if (!marks)
         return ACR_E_NO_MEMORY;
     mark_again(p, marks, again);
+    join_activations(p);
     list_steps(p, again);
     mark_dropped(p, again);
     find_lives(p);
