@@ -436,7 +436,7 @@ typedef struct acr_source {
     size_t size;
     void *user;
     /* Called from worker threads at once for disjoint [first, first+n) when
-     * `parallel` is set. */
+     * `parallel` is set, and then possibly for several micro-batches at once. */
     acr_status (*get)(void *user, int64_t window, int64_t first, int64_t n, const acr_slots *out);
     int parallel;
 } acr_source;

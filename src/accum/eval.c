@@ -22,7 +22,7 @@ static ACR_APART acr_status evaluate(acr_trainer *t, const acr_source *source, i
         n = acr__min(t->plan->opts.micro_batch, samples - done);
         FAIL_IF(atomic_load_explicit(&t->ctx->cancel, memory_order_relaxed), t->ctx, ACR_E_CANCELLED,
                 "cancelled after %lld of %lld samples of the evaluation", (long long)done, (long long)samples);
-        TRY(acr__micro_run(t, ACR_EVALUATE, source, 0, done, n));
+        TRY(acr__micro_run(t, ACR_EVALUATE, source, 0, done, n, n));
         int64_t rows = t->run.rows[loss->domain];
         acr__sum_rows(t, &l, t->run.loss.loss, rows);
         acr__sum_rows(t, &w, t->run.loss.weight, rows);
@@ -57,7 +57,7 @@ acr_status acr_predict(acr_trainer *t, const acr_batch *batch, const char *name,
     FAIL_IF(node == ACR_NONE, t->ctx, ACR_E_ARGUMENT, "there is no output '%s'", name);
     for (int64_t done = 0, n; done < batch->samples; done += n) {
         n = acr__min(t->plan->opts.micro_batch, batch->samples - done);
-        TRY(acr__micro_run(t, ACR_PREDICT, &source, 0, done, n));
+        TRY(acr__micro_run(t, ACR_PREDICT, &source, 0, done, n, n));
         int64_t rows = t->run.rows[t->execs[node].domain];
         TRY(acr_output_read(t, name, 0, rows, out));
         out += rows * t->execs[node].node->cols;

@@ -24,6 +24,7 @@ typedef struct job {
     enum acr__mode mode;
     const acr_source *source;
     int64_t window, first, n;
+    int64_t fetched; /* samples from `first` on: n, or more */
     int from, to; /* steps */
     acr_status status;
 } job;
@@ -78,19 +79,59 @@ static void aim_slots(acr_trainer *t, enum acr__mode mode)
     }
 }
 
+/* Where rows of an input wait that the stage has no place for; NULL: it has, or none wait. */
+static char *ahead_at(const acr_trainer *t, int input)
+{
+    int buffer = t->plan->places[t->g->inputs[input]].ahead;
+    return buffer < 0 ? NULL : t->host + (t->plan->buffers[buffer].offset - t->plan->arena_bytes);
+}
+
+/* Whether a micro-batch was fetched along with the one before it. */
+static bool is_there(const acr_trainer *t, const job *j)
+{
+    const acr__ahead *a = &t->ahead;
+    return j->mode == ACR_TRAIN && a->left >= j->n && a->get == j->source->get && a->user == j->source->user &&
+           a->window == j->window && a->next == j->first;
+}
+
+/* How many of the `coming` samples to fetch at once. */
+static int64_t worth_fetching(const acr_trainer *t, const job *j, int64_t coming)
+{
+    if (j->mode != ACR_TRAIN || !j->source->parallel || t->plan->ahead <= j->n)
+        return j->n;
+    int64_t room = t->plan->stage_samples - t->run.stage_rows[ACR_SAMPLE];
+    return acr__max(acr__min(acr__min(t->plan->ahead, coming), room), j->n);
+}
+
+/* The next n samples that wait become the micro-batch. */
+static void take_ahead(acr_trainer *t, int64_t n)
+{
+    for (int i = 0; i < t->g->input_count; i++) {
+        const char *from = ahead_at(t, i);
+        if (from)
+            memcpy(t->slot_data[i], from + t->ahead.taken * t->slot_bytes[i], (size_t)(n * t->slot_bytes[i]));
+    }
+    t->ahead.next += n;
+    t->ahead.taken += n;
+    t->ahead.left -= n;
+}
+
 /* This member's samples. Ragged rows cannot be placed before their offsets are
  * known, so a graph with such a domain is fetched by one member. */
 static void fetch(job *j, int index, int count)
 {
     acr_trainer *t = j->t;
     int64_t first, last;
-    acr__share(j->n, 1, index, count, &first, &last);
+    acr__share(j->fetched, 1, index, count, &first, &last);
     t->fetched[index] = ACR_OK;
     if (first >= last)
         return;
     void *data[ACR_MAX_INPUTS];
-    for (int i = 0; i < t->g->input_count; i++)
-        data[i] = t->slot_data[i] ? (char *)t->slot_data[i] + first * t->slot_bytes[i] : NULL;
+    for (int i = 0; i < t->g->input_count; i++) {
+        char *to = j->fetched > j->n ? ahead_at(t, i) : NULL;
+        to = to ? to : t->slot_data[i];
+        data[i] = to ? to + first * t->slot_bytes[i] : NULL;
+    }
     acr_slots slots = {sizeof slots, data, t->slot_bytes, t->slot_offsets};
     t->fetched[index] = j->source->get(j->source->user, j->window, j->first + first, last - first, &slots);
 }
@@ -214,6 +255,8 @@ static acr_status accept(job *j, int members)
     acr_trainer *t = j->t;
     for (int i = 0; i < members; i++)
         TRY(t->fetched[i]);
+    if (t->ahead.left > 0)
+        take_ahead(t, j->n);
     TRY(count_rows(t, j->n));
     TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data, t->run.offsets + 2));
     if (j->mode == ACR_TRAIN || j->mode == ACR_FORWARD_ONLY) {
@@ -351,7 +394,7 @@ static void member(void *arg, int index, int count)
         for (int i = 0; i < t->g->input_count; i++)
             bytes += t->slot_data[i] ? t->slot_bytes[i] : 0;
         bool all = count > 1 && count <= ACR_MAX_FETCHERS && j->source->parallel && t->g->domain_count == 2 &&
-                   j->n >= 2 * count && j->n * bytes >= acr__min(t->ctx->serial_work, FETCH_BYTES);
+                   j->fetched >= 2 * count && j->fetched * bytes >= acr__min(t->ctx->serial_work, FETCH_BYTES);
         if (all || index == 0)
             fetch(j, all ? index : 0, all ? count : 1);
         if (all)
@@ -397,6 +440,7 @@ void acr__stage_flush(acr_trainer *t, bool closes)
 {
     acr__run *run = &t->run;
     int64_t rows = run->stage_rows[ACR_SAMPLE];
+    t->ahead.left = 0; /* what waits lies behind these rows */
     for (int d = 1; d < t->g->domain_count; d++)
         run->due_rows[d] = run->stage_rows[d];
     if (t->plan->blocks && !closes)
@@ -461,7 +505,7 @@ static void advance(acr_trainer *t, int64_t n)
 }
 
 acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source *source, int64_t window, int64_t first,
-                          int64_t n)
+                          int64_t n, int64_t coming)
 {
     job j = {.t = t, .mode = mode, .source = source, .window = window, .first = first, .n = n,
              .to = mode == ACR_TRAIN ? t->plan->step_count : t->plan->forward_count};
@@ -478,6 +522,13 @@ acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source 
     for (int d = 1; d < t->g->domain_count; d++)
         t->run.base[d] = t->plan->staged ? t->run.stage_rows[d] : 0;
     aim_slots(t, mode);
+    if (is_there(t, &j)) {
+        j.source = NULL;
+        TRY(accept(&j, 0));
+    } else {
+        j.fetched = worth_fetching(t, &j, coming);
+        t->ahead = (acr__ahead){source->get, source->user, window, first, 0, j.fetched > n ? j.fetched : 0};
+    }
     acr__team_run(t, t->work * n, member, &j);
     TRY(j.status);
     if (mode != ACR_TRAIN)

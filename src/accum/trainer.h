@@ -57,6 +57,15 @@ typedef struct acr__trained {
 /* In a larger team one member fetches for all. */
 enum { ACR_MAX_INPUTS = 64, ACR_MAX_FETCHERS = 64 };
 
+/* Samples that were fetched along with those of the micro-batch before: the stage has
+ * their rows behind its own, the plan's buffers for it have the other inputs'. */
+typedef struct acr__ahead {
+    acr_status (*get)(void *user, int64_t window, int64_t first, int64_t n, const acr_slots *out);
+    void *user;
+    int64_t window, next; /* as the source was asked for them; the first that is left */
+    int64_t taken, left;
+} acr__ahead;
+
 struct acr_trainer {
     acr_context *ctx;
     acr_plan *plan;
@@ -99,6 +108,7 @@ struct acr_trainer {
     int32_t *offset_memory; /* ragged domains x (micro_batch + 1) */
     int32_t *staged_ends;   /* bf16: ragged domains x stage_samples: where the staged samples end */
     acr_status fetched[ACR_MAX_FETCHERS]; /* by member */
+    acr__ahead ahead;
 };
 
 /* The element `first` of the parameter at an address; of one of its states. */
@@ -124,9 +134,13 @@ enum acr__mode {
     ACR_PREDICT,      /* what the outputs need, dropout off; likewise */
 };
 /* Pulls samples [first, first+n) (n at most the micro-batch) into the slots and
- * runs the mode's steps. The caller has made room in the stage. */
+ * runs the mode's steps. The caller has made room in the stage. `coming` samples from
+ * `first` on, n at least, are sure to be asked for: some may be fetched already. */
 acr_status acr__micro_run(acr_trainer *t, enum acr__mode mode, const acr_source *source, int64_t window, int64_t first,
-                          int64_t n);
+                          int64_t n, int64_t coming);
+/* acr_window_pull, of n samples of `coming`. */
+acr_status acr__window_pull_some(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n,
+                                 int64_t coming);
 /* This member's share of steps [from, to), over the rows that `run` says; of those
  * nodes alone that `wanted` marks, where it is not NULL. All of it is done, for every
  * member, when it returns. */

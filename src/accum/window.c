@@ -15,6 +15,7 @@ acr_status acr_window_open(acr_trainer *t)
     t->open = true;
     t->awaiting = false;
     t->samples = t->micro_batches = 0;
+    t->ahead.left = 0;
     memset(t->window_rows, 0, sizeof t->window_rows);
     memset(t->run.stage_rows, 0, sizeof t->run.stage_rows);
     memset(t->run.stage_first, 0, sizeof t->run.stage_first);
@@ -61,7 +62,8 @@ static acr_status check_batch(const acr_trainer *t, const acr_batch *batch)
     return acr__compact_fits(t, rows);
 }
 
-static ACR_APART acr_status pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n)
+static ACR_APART acr_status pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n,
+                                 int64_t coming)
 {
     TRY(check_rows(t, n));
     FAIL_IF(t->g->loss == ACR_NONE, t->ctx, ACR_E_STATE,
@@ -73,7 +75,7 @@ static ACR_APART acr_status pull(acr_trainer *t, const acr_source *source, int64
             status = acr__fail(t->ctx, ACR_E_CANCELLED, "cancelled after %lld samples of the window", (long long)t->samples);
         if (status == ACR_OK) {
             acr__stage_reserve(t, m);
-            status = acr__micro_run(t, ACR_TRAIN, source, window, first + done, m);
+            status = acr__micro_run(t, ACR_TRAIN, source, window, first + done, m, coming - done);
         }
         if (status != ACR_OK) {
             acr_window_abort(t);
@@ -83,11 +85,17 @@ static ACR_APART acr_status pull(acr_trainer *t, const acr_source *source, int64
     return ACR_OK;
 }
 
-acr_status acr_window_pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n)
+acr_status acr__window_pull_some(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n,
+                                 int64_t coming)
 {
     acr_status status;
-    ACR_IN_CANON(status, pull(t, source, window, first, n));
+    ACR_IN_CANON(status, pull(t, source, window, first, n, coming));
     return status;
+}
+
+acr_status acr_window_pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n)
+{
+    return acr__window_pull_some(t, source, window, first, n, n);
 }
 
 acr_status acr_window_add(acr_trainer *t, const acr_batch *batch)
@@ -186,7 +194,7 @@ acr_status acr_window_forward(acr_trainer *t, const acr_batch *batch)
     acr__push push = {t, batch};
     acr_source source = acr__push_source(&push);
     acr__stage_reserve(t, batch->samples);
-    TRY(acr__micro_run(t, ACR_FORWARD_ONLY, &source, 0, 0, batch->samples));
+    TRY(acr__micro_run(t, ACR_FORWARD_ONLY, &source, 0, 0, batch->samples, batch->samples));
     t->awaiting = true;
     return ACR_OK;
 }

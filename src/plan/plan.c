@@ -25,6 +25,8 @@ enum {
     CHUNK_LEAST = 64,
     CHUNK_STAGED = 512,
     CHUNK_BYTES = 64 << 20, /* fewer rows where they are longer than this */
+    AHEAD = 16,       /* samples fetched at once where micro-batches are smaller */
+    AHEAD_COLUMNS = 64, /* of inputs that are not staged: what it may cost */
 };
 
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples)
@@ -188,6 +190,38 @@ static acr_status add_activations(acr_plan *p, acr_node *roots, bool gradients)
         }
     acr__free(p->ctx, staged);
     return status;
+}
+
+/* Fetching a sample by itself costs more than reading it: a call whose code training has
+ * driven from the caches, and members that wait for one another. Where micro-batches are
+ * small the stage has room for the rows of several; other inputs need it beside it. */
+static acr_status add_ahead(acr_plan *p)
+{
+    acr_graph *g = p->g;
+    int64_t micro = p->opts.micro_batch, beside = 0;
+    int64_t samples = acr__min(AHEAD, p->stage_samples) / micro * micro;
+    p->ahead = micro;
+    if (samples <= micro || !p->staged || !p->opts.optimizer || g->domain_count > 2)
+        return ACR_OK;
+    for (int i = 0; i < g->input_count; i++) {
+        const acr__place *place = &p->places[g->inputs[i]];
+        if (place->raw >= 0 || g->nodes[g->inputs[i]].domain != ACR_SAMPLE)
+            return ACR_OK;
+        if (place->value >= 0 && !p->buffers[place->value].staged)
+            beside += g->nodes[g->inputs[i]].cols;
+    }
+    if (beside > AHEAD_COLUMNS)
+        return ACR_OK;
+    p->ahead = samples;
+    for (int i = 0; i < g->input_count; i++) {
+        const acr__node *n = &g->nodes[g->inputs[i]];
+        acr__place *place = &p->places[g->inputs[i]];
+        if (place->value < 0 || p->buffers[place->value].staged)
+            continue;
+        TRY(add(p, &place->ahead, ACR_KIND_DATA, samples, n->cols, sizeof(float), "%s.ahead", label(n)));
+        p->buffers[place->ahead].host = true;
+    }
+    return ACR_OK;
 }
 
 /* Rows of logits, for the head's own step alone or for the stage. */
@@ -406,6 +440,8 @@ static acr_status add_buffers(acr_plan *p)
     if (status == ACR_OK)
         status = add_activations(p, roots, true);
     acr__free(p->ctx, roots);
+    if (status == ACR_OK)
+        status = add_ahead(p);
     TRY(status);
     size_t scratch = scratch_bytes(p, k);
     TRY(add(p, &p->scratch, ACR_KIND_SCRATCH, p->ctx->threads, (int64_t)scratch, 1, "thread scratch"));

@@ -33,6 +33,7 @@ typedef struct acr__place {
     int entries, host_slots, slots;
     int cached[2]; /* attention: keys and values of acr_decode's sequence */
     int raw; /* an input's rows as they arrive, where kernels take them elsewhere or as doubles */
+    int ahead; /* an input that is not staged: its rows of samples that were fetched ahead */
     int acc[ACR_MAX_IN], acc2[ACR_MAX_IN]; /* accumulators of the parameter inputs */
     /* a linear node: the activation that its own step computes, of the forward and of the
      * backward, and an activation: whether another's does (steps.c); ACR_NONE: none */
@@ -70,6 +71,7 @@ struct acr_plan {
     acr_graph *g;
     acr_plan_opts opts;
     int64_t stage_samples;
+    int64_t ahead; /* samples fetched at once: those of one micro-batch, or of several small ones */
     bool staged;   /* weight gradients are taken after several micro-batches */
     bool blocks;   /* bf16, and weights sum over samples of one row: in blocks of the window's rows */
     bool second;   /* second accumulators are planned */

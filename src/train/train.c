@@ -22,7 +22,7 @@ static acr_status one_window(acr_trainer *t, const acr_train_opts *o, int64_t wi
         TRY(acr_window_pull(t, o->source, window / per_epoch, first, n));
     for (int64_t done = 0; o->on_micro_batch && done < n;) {
         int64_t m = acr__min(micro, n - done);
-        TRY(acr_window_pull(t, o->source, window / per_epoch, first + done, m));
+        TRY(acr__window_pull_some(t, o->source, window / per_epoch, first + done, m, n - done));
         done += m;
         acr_status status = o->on_micro_batch(o->user, done, n);
         if (status != ACR_OK) {

@@ -10,22 +10,28 @@
 #include "regression.h"
 
 enum { MOST = 64, SAMPLES = 23 };
+enum { NOTHING, EVALUATES, READS, ADDS, FAILS, WAYS }; /* what happens between two micro-batches */
 
 typedef struct journal {
     zoo_data *d;
     int64_t epoch[4096], place[4096]; /* every sample, in the order asked for */
-    int count;
+    int count, calls, fail_at; /* the call that fails */
     acr_report report[MOST];
     int reports;
     int64_t done[256], of[256];
     int told;
     acr_status stop_update, stop_micro; /* given by the callback numbered `stop_at` */
     int stop_at;
+    int between; /* what is called between some micro-batches */
+    acr_trainer *t;
+    const acr_source *source;
 } journal;
 
 static acr_status get(void *user, int64_t window, int64_t first, int64_t n, const acr_slots *out)
 {
     journal *j = user;
+    if (++j->calls == j->fail_at)
+        return ACR_E_DATA;
     for (int64_t k = 0; k < n; k++, j->count++) {
         j->epoch[j->count] = window;
         j->place[j->count] = first + k;
@@ -49,6 +55,14 @@ static acr_status on_micro_batch(void *user, int64_t done, int64_t of)
     journal *j = user;
     j->done[j->told] = done;
     j->of[j->told++] = of;
+    acr_eval e = ACR_EVAL_INIT;
+    double g;
+    if (j->between == EVALUATES && j->told % 3 == 1)
+        assert_int_equal(acr_evaluate(j->t, j->source, 7, &e), ACR_OK);
+    if (j->between == READS && j->told % 3 == 1)
+        assert_int_equal(acr_gradient_read(j->t, 0, 0, 1, &g), ACR_OK);
+    if (j->between == ADDS && j->told % 3 == 1)
+        assert_int_equal(acr_window_pull(j->t, j->source, 0, j->told % SAMPLES, 1), ACR_OK);
     return j->told == j->stop_at ? j->stop_micro : ACR_OK;
 }
 
@@ -252,12 +266,52 @@ static void refused(void **state)
     bench_close(&b);
 }
 
+/* Small micro-batches are fetched several at once where the source may be asked in
+ * parallel: each sample once and in order, none beyond its window. */
+static void run_between(bench *b, const acr_source *other, int parallel, int way)
+{
+    bench_open(b, &zoo[3], 20, 5); /* dropout: places in the window matter */
+    b->source.parallel = parallel;
+    b->o.on_micro_batch = on_micro_batch;
+    b->j.between = way;
+    b->j.t = b->r.t;
+    b->j.source = way == EVALUATES ? other : &b->source;
+    b->j.fail_at = way == FAILS ? 4 : 0;
+    if (way == FAILS)
+        assert_int_equal(acr_train(b->r.t, &b->o), ACR_E_DATA);
+    ZOO_OK(b->r.ctx, acr_train(b->r.t, &b->o));
+}
+
+static void fetched_ahead(void **state)
+{
+    (void)state;
+    bench other;
+    bench_open(&other, &zoo[3], 20, 5);
+    for (int way = 0; way < WAYS; way++) {
+        bench one, ahead;
+        run_between(&one, &other.source, 0, way);
+        run_between(&ahead, &other.source, 1, way);
+        assert_true(state_and_clock(&ahead.r) == state_and_clock(&one.r));
+        assert_int_equal(ahead.j.reports, 5);
+        assert_memory_equal(ahead.j.report, one.j.report, sizeof one.j.report);
+        if (way == NOTHING) {
+            assert_true(ahead.j.calls * 2 < one.j.calls);
+            assert_int_equal(ahead.j.count, one.j.count);
+            assert_memory_equal(ahead.j.epoch, one.j.epoch, sizeof one.j.epoch);
+            assert_memory_equal(ahead.j.place, one.j.place, sizeof one.j.place);
+        }
+        bench_close(&one);
+        bench_close(&ahead);
+    }
+    bench_close(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_over_epochs), cmocka_unit_test(ragged_tail),    cmocka_unit_test(resume),
         cmocka_unit_test(micro_batches_are_told), cmocka_unit_test(callbacks_stop), cmocka_unit_test(diverged),
-        cmocka_unit_test(refused),
+        cmocka_unit_test(refused), cmocka_unit_test(fetched_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
