@@ -25,8 +25,8 @@ enum {
     CHUNK_LEAST = 64,
     CHUNK_STAGED = 512,
     CHUNK_BYTES = 64 << 20, /* fewer rows where they are longer than this */
-    AHEAD = 16,       /* samples fetched at once where micro-batches are smaller */
-    AHEAD_COLUMNS = 64, /* of inputs that are not staged: what it may cost */
+    AHEAD = 16,         /* samples fetched at once where micro-batches are smaller, */
+    AHEAD_COLUMNS = 64, /* if inputs that are not staged have no more columns */
 };
 
 int64_t acr__plan_rows(const acr_plan *p, acr_domain d, int64_t samples)
