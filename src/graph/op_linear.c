@@ -27,7 +27,8 @@ typedef struct sharing {
 } sharing;
 
 enum {
-    OWN_ROWS = 48,
+    OWN_PACKED = 16, /* rows a member, of a product whose weight is packed already */
+    OWN_ROWS = 48,   /* of others */
     PIECE_ROWS = 28,
     PIECE_WEIGHTS = 96, /* rows of a weight; each piece packs all of X */
     PIECE_COLUMNS = 128, /* whole panels everywhere */
@@ -55,7 +56,7 @@ static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket k
     bool worse = per_m * n * 26 < per_n * m * 25; /* columns would be shared more than 4% worse */
     sharing s = {.m = m, .n = n, .index = index, .count = count, .turn = run->turn,
                  .ticket = e->tickets + kind};
-    s.rows = per_m >= OWN_ROWS || (worse && (per_m >= 12 || n <= panel));
+    s.rows = per_m >= (g->packed ? OWN_PACKED : OWN_ROWS) || (worse && (per_m >= 12 || n <= panel));
     s.unit = s.rows ? PIECE_ROWS : panel;
     bool all_owned = split == ACR_SPLIT_SAMPLES && !s.rows;
     if (s.rows && g->a_col == 1 && !g->packed && !worse && per_n >= LEAST_COLUMNS) {
