@@ -275,10 +275,6 @@ static inline void zoo_long_attention(acr_graph *g)
     zoo_loss(g, x, acr_cross_entropy(g, x, y, ACR_NONE, NULL));
 }
 
-typedef struct zoo_case {
-    const char *name;
-    void (*build)(acr_graph *);
-} zoo_case;
 /* A product that two activations read and an activation that two products read: what is
  * behind one of them alone is computed along with it, here it must not be. */
 static void zoo_branches(acr_graph *g)
@@ -293,6 +289,10 @@ static void zoo_branches(acr_graph *g)
     zoo_loss(g, h, acr_mse(g, h, y, ACR_NONE));
 }
 
+typedef struct zoo_case {
+    const char *name;
+    void (*build)(acr_graph *);
+} zoo_case;
 static const zoo_case zoo[] = {
     {"classifier", zoo_classifier}, {"activations", zoo_activations}, {"residual", zoo_residual},
     {"dropout", zoo_dropout},       {"tied", zoo_tied},               {"ragged", zoo_ragged},

@@ -266,8 +266,6 @@ static void refused(void **state)
     bench_close(&b);
 }
 
-/* Small micro-batches are fetched several at once where the source may be asked in
- * parallel: each sample once and in order, none beyond its window. */
 static void run_between(bench *b, const acr_source *other, int parallel, int way)
 {
     bench_open(b, &zoo[3], 20, 5); /* dropout: places in the window matter */
@@ -282,6 +280,8 @@ static void run_between(bench *b, const acr_source *other, int parallel, int way
     ZOO_OK(b->r.ctx, acr_train(b->r.t, &b->o));
 }
 
+/* Small micro-batches are fetched several at once where the source may be asked in
+ * parallel: each sample once and in order, none beyond its window. */
 static void fetched_ahead(void **state)
 {
     (void)state;
