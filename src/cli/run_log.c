@@ -83,34 +83,15 @@ static acr_status scalars(acr__run_log *l, int64_t step, double time, int count,
 
 static double epochs(const acr__run_log *l, int64_t windows) { return (double)windows / (double)l->per_epoch; }
 
-static acr_status print(acr__run_log *l, const acr__run_line *n)
-{
-    acr__field fields[] = {
-        real("epoch", n->epoch),
-        real("loss", n->loss),
-        real("lr", n->learning_rate),
-        real("grad_norm", n->grad_norm),
-        real("clip", n->clip),
-        real("weight", n->weight),
-        whole("samples", n->samples),
-        whole("micro_batches", n->micro_batches),
-        whole("skipped", n->skipped),
-        real("samples_per_second", n->samples_per_second),
-        whole("peak_rss_bytes", n->peak),
-        whole("tokens", n->tokens),
-        real("tokens_per_second", n->tokens_per_second),
-    };
-    int count = (int)(sizeof fields / sizeof *fields) - (l->language ? 0 : 2);
-    TRY(acr__metrics_line(l->metrics, n->update, n->time, count, fields));
-    return scalars(l, n->update, n->time, count, fields);
-}
-
 static acr_status print_held(acr__run_log *l)
 {
-    int n = l->held;
+    int n = l->held, count = ACR__RUN_FIELDS - (l->language ? 0 : 2);
     l->held = 0;
-    for (int i = 0; i < n; i++)
-        TRY(print(l, &l->line[i]));
+    for (int i = 0; i < n; i++) {
+        const acr__run_line *line = &l->line[i];
+        TRY(acr__metrics_line(l->metrics, line->update, line->time, count, line->fields));
+        TRY(scalars(l, line->update, line->time, count, line->fields));
+    }
     return ACR_OK;
 }
 
@@ -122,23 +103,22 @@ acr_status acr__run_log_line(acr__run_log *l, const acr_report *r)
         l->peak = acr__memory_peak();
         l->peak_read = now;
     }
-    l->line[l->held++] = (acr__run_line){
-        .update = r->update,
-        .time = acr__wall_time(),
-        .epoch = epochs(l, r->window + 1),
-        .loss = s->updates_since == 1 ? r->loss : s->weight_since != 0 ? s->loss_since / s->weight_since : NAN,
-        .learning_rate = r->learning_rate,
-        .grad_norm = r->grad_norm,
-        .clip = r->clip,
-        .weight = r->weight,
-        .samples = s->samples_since,
-        .micro_batches = s->micro_since,
-        .skipped = s->skipped_since,
-        .samples_per_second = passed > 0 ? floor((double)l->timed_samples / passed) : NAN,
-        .peak = l->peak,
-        .tokens = s->rows_since,
-        .tokens_per_second = passed > 0 ? floor((double)l->timed_rows / passed) : NAN,
-    };
+    double mean = s->updates_since == 1 ? r->loss : s->weight_since != 0 ? s->loss_since / s->weight_since : NAN;
+    l->line[l->held++] = (acr__run_line){r->update, acr__wall_time(), {
+        real("epoch", epochs(l, r->window + 1)),
+        real("loss", mean),
+        real("lr", r->learning_rate),
+        real("grad_norm", r->grad_norm),
+        real("clip", r->clip),
+        real("weight", r->weight),
+        whole("samples", s->samples_since),
+        whole("micro_batches", s->micro_since),
+        whole("skipped", s->skipped_since),
+        real("samples_per_second", passed > 0 ? floor((double)l->timed_samples / passed) : NAN),
+        whole("peak_rss_bytes", l->peak),
+        whole("tokens", s->rows_since),
+        real("tokens_per_second", passed > 0 ? floor((double)l->timed_rows / passed) : NAN),
+    }};
     s->updates_since = s->samples_since = s->micro_since = s->skipped_since = s->rows_since = 0;
     s->loss_since = s->weight_since = 0;
     l->last_time = now;

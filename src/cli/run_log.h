@@ -13,18 +13,14 @@
 #include "cli/run_folder.h"
 #include "cli/setup.h"
 
-/* The numbers of a line, in the order of metrics.csv. */
+enum { ACR__RUN_LINES = 128, ACR__RUN_FIELDS = 13 };
+
+/* A line that is not printed yet. */
 typedef struct acr__run_line {
     int64_t update;
     double time; /* of day, in seconds */
-    double epoch, loss, learning_rate, grad_norm, clip, weight;
-    int64_t samples, micro_batches, skipped;
-    double samples_per_second;
-    int64_t peak, tokens;
-    double tokens_per_second;
+    acr__field fields[ACR__RUN_FIELDS]; /* in the order of metrics.csv */
 } acr__run_line;
-
-enum { ACR__RUN_LINES = 128 };
 
 typedef struct acr__run_log {
     acr__metrics *metrics;
