@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "counting.h"
+#include "state.h"
 
 enum { SAMPLES = 12 };
 

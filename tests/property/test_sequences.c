@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "differences.h"
 #include "state.h"
 
 /* A layer of attention between two products. */
@@ -147,66 +148,6 @@ static void bits_depend_on_nothing_else(void **state)
 }
 
 /* ---- gradients ---- */
-static double window_loss(zoo_run *r, zoo_data *d)
-{
-    acr_clock zero = {0};
-    acr_report report = ACR_REPORT_INIT;
-    ZOO_OK(r->ctx, acr_clock_set(r->t, &zero));
-    acr_batch b = zoo_slice(d, 0, d->samples);
-    ZOO_OK(r->ctx, acr_window_open(r->t));
-    ZOO_OK(r->ctx, acr_window_add(r->t, &b));
-    ZOO_OK(r->ctx, acr_window_close(r->t, &report));
-    return report.loss;
-}
-
-static double difference(zoo_run *r, zoo_data *d, int param, int64_t element)
-{
-    float p, at[2];
-    double loss[2];
-    ZOO_OK(r->ctx, acr_param_read(r->t, param, element, 1, &p));
-    for (int i = 0; i < 2; i++) {
-        at[i] = p + (i ? 0x1p-16f : -0x1p-16f);
-        ZOO_OK(r->ctx, acr_param_write(r->t, param, element, 1, &at[i]));
-        loss[i] = window_loss(r, d);
-    }
-    ZOO_OK(r->ctx, acr_param_write(r->t, param, element, 1, &p));
-    return (loss[1] - loss[0]) / ((double)at[1] - (double)at[0]);
-}
-
-static void check_gradients(uint64_t seed)
-{
-    zoo_opts o = ZOO_OPTS_INIT;
-    o.reference = 1;
-    o.seed = seed;
-    o.plan.micro_batch = 2;
-    o.plan.max_window_rows = 1000;
-    o.trainer.learning_rate = 0;
-    o.trainer.reduction = ACR_SUM;
-    zoo_run r = zoo_start(&net, &o);
-    zoo_data d = zoo_make(r.g, 3, seed);
-    for (int p = 0; p < acr_param_count(r.g); p++) {
-        int64_t n = acr_param_elements(r.g, p);
-        double grad[1024];
-        assert_true(n <= 1024);
-        acr_batch b = zoo_slice(&d, 0, d.samples);
-        acr_clock zero = {0};
-        ZOO_OK(r.ctx, acr_clock_set(r.t, &zero));
-        ZOO_OK(r.ctx, acr_window_open(r.t));
-        ZOO_OK(r.ctx, acr_window_add(r.t, &b));
-        ZOO_OK(r.ctx, acr_gradient_read(r.t, p, 0, n, grad));
-        acr_window_abort(r.t);
-        for (int64_t e = 0; e < n; e += 1 + n / 11) {
-            double numeric = difference(&r, &d, p, e);
-            if (!(fabs(grad[e] - numeric) <= 1e-6 * (1 + fabs(numeric))))
-                fail_msg("%d rows, %d heads, %d key heads of %d, seed %d: d/d%s[%lld] is %.9g, differences give %.9g",
-                         (int)now.rows, (int)now.heads, (int)now.kv_heads, (int)now.dim, (int)seed,
-                         acr_param_name(r.g, p), (long long)e, grad[e], numeric);
-        }
-    }
-    zoo_free(&d);
-    zoo_stop(&r);
-}
-
 static int64_t up_to(uint64_t seed, uint32_t what, int64_t n)
 {
     return 1 + (int64_t)((zoo_uniform(seed, what, 0) + 1) * 0.4999f * (float)n);
@@ -220,7 +161,11 @@ static void gradients_match_differences(void **state)
         now = (shape){.rows = up_to(seed, 2, 21), .heads = kv * up_to(seed, 3, 3), .kv_heads = kv,
                       .dim = up_to(seed, 4, 5), .packed = seed % 2, .dropout = seed % 3 ? 0 : 0.3f};
         now.rope = !now.packed && now.dim % 2 == 0;
-        check_gradients(seed);
+        char name[96];
+        snprintf(name, sizeof name, "%d rows, %d heads, %d key heads of %d", (int)now.rows, (int)now.heads,
+                 (int)now.kv_heads, (int)now.dim);
+        const zoo_case named = {name, layer};
+        differences_check(&named, 3, 2, seed, 0x1p-16f, 11);
     }
 }
 

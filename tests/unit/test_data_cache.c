@@ -2,6 +2,7 @@
  * stands in for it, damaged originals, failing calls and allocations, and that
  * memory does not grow with the data. */
 #include "unit/data_files.h"
+#include "counting.h"
 #include "base/context.h"
 #include "data/dataset.h"
 #include "io/file.h"
@@ -12,35 +13,7 @@
 
 enum { COUNT = 350 }; /* 274 KB of images: more than is held */
 
-/* The allocator counts, and fails request number `fail_at`. */
-static struct {
-    int64_t requests, fail_at;
-    size_t now, peak;
-} memory;
-
-static void *counted_alloc(void *user, size_t bytes)
-{
-    (void)user;
-    if (++memory.requests == memory.fail_at)
-        return NULL;
-    size_t *p = malloc(bytes + 16);
-    if (!p)
-        return NULL;
-    p[0] = bytes;
-    memory.now += bytes;
-    memory.peak = memory.now > memory.peak ? memory.now : memory.peak;
-    return p + 2;
-}
-
-static void counted_free(void *user, void *p)
-{
-    (void)user;
-    if (!p)
-        return;
-    size_t *head = (size_t *)p - 2;
-    memory.now -= head[0];
-    free(head);
-}
+static counting memory;
 
 static acr_context *ctx;
 static uint8_t *images; /* the IDX file, whole */
@@ -48,9 +21,7 @@ static size_t images_bytes;
 
 static int setup(void **state)
 {
-    acr_context_opts opts = ACR_CONTEXT_OPTS_INIT;
-    opts.alloc = counted_alloc;
-    opts.free = counted_free;
+    acr_context_opts opts = counting_context(&memory, 0);
     if (acr__context_new(&ctx, &opts) != ACR_OK || folder_make(state))
         return -1;
     uint8_t *data = malloc(COUNT * 784);
@@ -351,10 +322,10 @@ static void every_allocation_fails_once(void **state)
             assert_int_equal(unlink(path), 0);
         size_t before = memory.now;
         acr__dataset *set = NULL;
-        memory.requests = 0;
-        memory.fail_at = n;
+        memory.calls = 0;
+        memory.refuse = n;
         status = acr__dataset_open(&set, ctx, &d);
-        memory.fail_at = 0;
+        memory.refuse = 0;
         acr__dataset_close(set);
         assert_true(status == ACR_OK || status == ACR_E_NO_MEMORY);
         assert_int_equal(memory.now, before);
@@ -385,9 +356,9 @@ static void memory_is_told_and_does_not_grow(void **state)
         peaks[k] = memory.peak - before;
         assert_true(peaks[k] <= info.open_bytes);
         assert_true(memory.now - before <= info.held_bytes + 64);
-        int64_t requests = memory.requests;
+        int64_t requests = memory.calls;
         assert_int_equal(read_all(set), ACR_OK);
-        assert_int_equal(memory.requests, requests); /* reading allocates nothing */
+        assert_int_equal(memory.calls, requests); /* reading allocates nothing */
         acr__dataset_close(set);
     }
     assert_int_equal(peaks[0], peaks[1]);

@@ -7,76 +7,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "../zoo.h"
+#include "../differences.h"
 #include "accum/trainer.h"
-
-/* The window's loss sum at the present parameters: a window at learning rate 0,
- * the clock put back, so that dropout draws the same masks. */
-static double window_loss(zoo_run *r, zoo_data *d)
-{
-    acr_clock zero = {0};
-    acr_report report = ACR_REPORT_INIT;
-    ZOO_OK(r->ctx, acr_clock_set(r->t, &zero));
-    acr_batch b = zoo_slice(d, 0, d->samples);
-    ZOO_OK(r->ctx, acr_window_open(r->t));
-    ZOO_OK(r->ctx, acr_window_add(r->t, &b));
-    ZOO_OK(r->ctx, acr_window_close(r->t, &report));
-    return report.loss;
-}
-
-static double difference(zoo_run *r, zoo_data *d, int param, int64_t element)
-{
-    float p, up, down;
-    ZOO_OK(r->ctx, acr_param_read(r->t, param, element, 1, &p));
-    up = p + 0x1p-18f;
-    down = p - 0x1p-18f;
-    ZOO_OK(r->ctx, acr_param_write(r->t, param, element, 1, &up));
-    double above = window_loss(r, d);
-    ZOO_OK(r->ctx, acr_param_write(r->t, param, element, 1, &down));
-    double below = window_loss(r, d);
-    ZOO_OK(r->ctx, acr_param_write(r->t, param, element, 1, &p));
-    return (above - below) / ((double)up - (double)down);
-}
-
-static void check_case(const zoo_case *c, uint64_t seed)
-{
-    zoo_opts o = ZOO_OPTS_INIT;
-    o.reference = 1;
-    o.seed = seed;
-    o.plan.micro_batch = 3;
-    o.plan.max_window_rows = 7 * ZOO_MAX_ROWS;
-    o.trainer.learning_rate = 0;
-    o.trainer.reduction = ACR_SUM;
-    zoo_run r = zoo_start(c, &o);
-    zoo_data d = zoo_make(r.g, 7, seed);
-    for (int p = 0; p < acr_param_count(r.g); p++) {
-        int64_t n = acr_param_elements(r.g, p);
-        double *grad = malloc((size_t)n * sizeof *grad);
-        acr_batch b = zoo_slice(&d, 0, d.samples);
-        acr_clock zero = {0};
-        ZOO_OK(r.ctx, acr_clock_set(r.t, &zero));
-        ZOO_OK(r.ctx, acr_window_open(r.t));
-        ZOO_OK(r.ctx, acr_window_add(r.t, &b));
-        ZOO_OK(r.ctx, acr_gradient_read(r.t, p, 0, n, grad));
-        acr_window_abort(r.t);
-        for (int64_t e = 0; e < n; e += 1 + n / 17) {
-            double want = difference(&r, &d, p, e);
-            if (!(fabs(grad[e] - want) <= 1e-6 * (1 + fabs(want))))
-                fail_msg("%s, seed %d: d/d%s[%lld] is %.9g, differences give %.9g", c->name, (int)seed,
-                         acr_param_name(r.g, p), (long long)e, grad[e], want);
-        }
-        free(grad);
-    }
-    zoo_free(&d);
-    zoo_stop(&r);
-}
 
 static void gradients_match_central_differences(void **state)
 {
     (void)state;
     for (int i = 0; i < ZOO_COUNT; i++)
         for (uint64_t seed = 1; seed <= 3; seed++)
-            check_case(&zoo[i], seed);
+            differences_check(&zoo[i], 7, 3, seed, 0x1p-18f, 17);
 }
 
 /* ---- OVERWRITE and ADD ---- */

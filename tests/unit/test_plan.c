@@ -10,6 +10,7 @@
 
 #include "accum/trainer.h"
 #include "counting.h"
+#include "state.h"
 
 enum { SAMPLES = 40, WINDOW = 17 };
 

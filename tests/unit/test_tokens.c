@@ -421,9 +421,9 @@ static void bounded(void **state)
         assert_true(memory.peak - before <= info->open_bytes);
         assert_true(memory.now - before <= info->held_bytes);
         assert_true(memory.now - before < 16 * 1024); /* both lists are files */
-        int64_t requests = memory.requests;
+        int64_t requests = memory.calls;
         tokens_read(set, true, 1, 1);
-        assert_int_equal(memory.requests, requests);
+        assert_int_equal(memory.calls, requests);
         assert_int_equal(names_in(d.cache), 0);
         acr__tokens_close(set);
         assert_int_equal(memory.now, before);
@@ -455,12 +455,12 @@ static void faults(void **state)
         size_t before = memory.now;
         for (int64_t n = 1;; n++) {
             acr__tokens *set = NULL;
-            memory.requests = 0;
-            memory.fail_at = io ? 0 : n;
+            memory.calls = 0;
+            memory.refuse = io ? 0 : n;
             acr__file_fault(io ? n : 0, ACR_FAULT_FAIL);
             acr_status status = acr__tokens_open(&set, ctx, &d);
-            bool fired = io ? acr__file_fault_fired() : memory.requests >= n;
-            memory.fail_at = 0;
+            bool fired = io ? acr__file_fault_fired() : memory.calls >= n;
+            memory.refuse = 0;
             acr__file_fault(0, ACR_FAULT_FAIL);
             if (status == ACR_OK) {
                 tokens_read(set, false, 0, 0);

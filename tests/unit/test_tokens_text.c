@@ -456,11 +456,11 @@ static void no_memory(void **state)
         bool failed = true;
         for (int64_t n = 1; failed; n += 1 + n / 30) {
             acr__tokens *set = NULL;
-            memory.requests = 0;
-            memory.fail_at = n;
+            memory.calls = 0;
+            memory.refuse = n;
             acr_status status = acr__tokens_open(&set, ctx, &d);
-            failed = memory.requests >= n;
-            memory.fail_at = 0;
+            failed = memory.calls >= n;
+            memory.refuse = 0;
             assert_true(status == ACR_OK || (failed && status == ACR_E_NO_MEMORY));
             acr__tokens_close(set);
             assert_int_equal(memory.now, before);

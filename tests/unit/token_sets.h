@@ -4,6 +4,7 @@
 #define ACR_TEST_TOKEN_SETS_H
 
 #include "unit/data_files.h"
+#include "counting.h"
 #include "base/context.h"
 #include "data/token_file.h"
 #include "data/tokens.h"
@@ -11,42 +12,11 @@
 #define HASH "0123456789abcdef0123456789abcdef"
 
 static acr_context *ctx;
-
-/* The allocator counts, and fails request number `fail_at`. */
-static struct {
-    int64_t requests, fail_at;
-    size_t now, peak;
-} memory;
-
-static void *counted_alloc(void *user, size_t bytes)
-{
-    (void)user;
-    if (++memory.requests == memory.fail_at)
-        return NULL;
-    size_t *p = malloc(bytes + 16);
-    if (!p)
-        return NULL;
-    p[0] = bytes;
-    memory.now += bytes;
-    memory.peak = memory.now > memory.peak ? memory.now : memory.peak;
-    return p + 2;
-}
-
-static void counted_free(void *user, void *p)
-{
-    (void)user;
-    if (!p)
-        return;
-    size_t *head = (size_t *)p - 2;
-    memory.now -= head[0];
-    free(head);
-}
+static counting memory;
 
 static inline acr_status counted_context(void)
 {
-    acr_context_opts opts = ACR_CONTEXT_OPTS_INIT;
-    opts.alloc = counted_alloc;
-    opts.free = counted_free;
+    acr_context_opts opts = counting_context(&memory, 0);
     return acr__context_new(&ctx, &opts);
 }
 
