@@ -126,13 +126,10 @@ static acr_status read_more(acr__kjv *k)
     k->begin = 0;
     FAIL_IF(k->end == sizeof k->buffer, k->ctx, ACR_E_DATA, "format: kjv: the program bible printed a line of more than %d bytes",
             LINE_BYTES);
-    ssize_t n;
-    do
-        n = read(k->fd, k->buffer + k->end, sizeof k->buffer - k->end);
-    while (n < 0 && errno == EINTR);
-    FAIL_IF(n < 0, k->ctx, ACR_E_IO, "format: kjv: the program bible could not be read from: %s", strerror(errno));
+    size_t n;
+    TRY(acr__file_read(k->ctx, "format: kjv: the program bible", k->fd, k->buffer + k->end, sizeof k->buffer - k->end, &n));
     k->over = n == 0;
-    k->end += (size_t)n;
+    k->end += n;
     return ACR_OK;
 }
 

@@ -400,6 +400,21 @@ static void bible(void **state)
     }
     acr__tokens_info probed;
     assert_int_equal(acr__tokens_probe(ctx, &d, &probed), ACR_E_DATA);
+    bible_is(VERSES("31102"));
+    bool unread = false; /* the pipe breaks once it has been read from a few times */
+    for (int64_t n = 1; n < 60 && !unread; n++) {
+        acr__tokens *none = NULL;
+        char name[16];
+        snprintf(name, sizeof name, "broken%d", (int)n);
+        d.cache = in_folder(name);
+        acr__file_fault(n, ACR_FAULT_FAIL);
+        acr_status status = acr__tokens_open(&none, ctx, &d);
+        acr__file_fault(0, ACR_FAULT_FAIL);
+        acr__tokens_close(none);
+        unread = status == ACR_E_IO && strstr(acr_error(ctx), "the program bible: could not be read: ") != NULL;
+    }
+    assert_true(unread);
+    d.cache = cache;
     setenv("PATH", programs, 1);
     assert_int_equal(names_in(d.cache), 1);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
