@@ -271,9 +271,13 @@ static acr_status accept(job *j, int members)
 
 /* ---- steps ---- */
 
-static bool shared(const acr_trainer *t, const acr__run *run, const acr__exec *e)
+/* What joins a step may be wider than its product. */
+static bool shared(const acr_trainer *t, const acr__run *run, const acr__step *s)
 {
-    return e->cost * run->rows[e->domain] >= t->ctx->serial_work / STEPS_A_CALL;
+    const acr__exec *e = &t->execs[s->node];
+    const acr__exec *then = s->phase == ACR_FORWARD ? e->then : s->phase == ACR_BACKWARD ? e->then_back : NULL;
+    int64_t cost = e->cost + (then ? then->cost : 0);
+    return cost * run->rows[e->domain] >= t->ctx->serial_work / STEPS_A_CALL;
 }
 
 static void run_step(const acr_trainer *t, const acr__run *run, const acr__step *s, int index, int count)
@@ -344,10 +348,9 @@ void acr__steps_run(const acr_trainer *t, const acr__run *run, int from, int to,
     bool pending = false; /* member 0 is ahead: its serial steps are not yet seen */
     for (int i = from; i < to; i++) {
         const acr__step *s = &t->plan->steps[i];
-        const acr__exec *e = &t->execs[s->node];
         if (wanted && !wanted[s->node])
             continue;
-        if (!shared(t, run, e)) {
+        if (!shared(t, run, s)) {
             if (index == 0)
                 run_step(t, run, s, 0, 1);
             pending = true;
