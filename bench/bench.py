@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What accrue costs, in one Markdown page; `make bench` runs it.
 
-    bench.py [--build build] [--rounds 5] [--out FILE] [SECTION...]
+    bench.py [--build build] [--rounds 5] [--peer PYTHON] [--out FILE] [SECTION...]
 
 Every number stands beside a limit that does not depend on accrue: the processor's
 FMA peak, a plain write of the same bytes, a plan made before the run. Limits are
@@ -33,7 +33,8 @@ def flop_token(places):
 class Bench:
     """The programs, a folder that goes away, and how often."""
 
-    def __init__(self, build, rounds, folder):
+    def __init__(self, build, rounds, peer, folder):
+        self.peer = peer
         self.accrue, self.programs = os.path.join(build, "accrue"), os.path.join(build, "bench")
         self.rounds, self.folder, self.count = rounds, folder, 0
         self.doctor = json.loads(self.output([self.accrue, "doctor", "--json"]))
@@ -269,6 +270,31 @@ def language(b):
         ["dtype", "micro-batch", "places", "tokens/s", "of fp32's FMA peak", "peak MiB", "planned MiB"], rows)
 
 
+def peer(b):
+    """Both sides of peer_jax.py's work, in turn; the ratio is that of each pair."""
+    if not b.peer:
+        return ['Left out: needs `--peer PYTHON`, a Python with jax[cpu] and optax.']
+    runs = {("mlp", m, "float32"): dict(max_steps=40 if m > 8 else 8) for m in (512, 64, 8, 1)}
+    dtypes = ["float32"] + ["bfloat16"] * ("avx512_bf16" in b.doctor["isa"])  # elsewhere JAX takes minutes for a window
+    runs |= {("gpt2", m, d): dict(max_steps=3, effective_batch_size=4) for d in dtypes for m in (4, 1)}
+    rows = []
+    for (work, m, dtype), flags in runs.items():
+        ours, theirs, last = [], [], None
+        for _ in range(b.rounds if work == "mlp" else min(b.rounds, 3)):
+            last = b.train(GPT2 if work == "gpt2" else FASHION, micro_batch_size=m, dtype=dtype, save_steps=0, eval_steps=0, **flags)
+            ours.append(last["tokens_per_second" if work == "gpt2" else "samples_per_second"])
+            command = [b.peer, os.path.join(HERE, "peer_jax.py"), work, str(m)] + ([dtype] if work == "gpt2" else [])
+            other = json.loads(b.output(command))
+            theirs.append(other["rate"])
+        rows.append([work, dtype, str(m), spread(ours), spread(theirs),
+                     spread([x / y for x, y in zip(ours, theirs)], "{:.2f}"),
+                     f"{last['peak_rss_bytes'] / MIB:.0f}", f"{other['peak_rss_bytes'] / MIB:.0f}"])
+    versions = b.output([b.peer, "-c", "import jax, optax; print('JAX', jax.__version__, 'with optax', optax.__version__)"])
+    return [f"mlp: 784-512-512-10, effective batch 4096, samples/s. gpt2: GPT-2 124M, 4 sequences of 256 places an update, "
+            f"tokens/s. {versions.strip()} (bench/peer_jax.py), in turn with accrue; the ratio is that of each pair.", ""] + table(
+        ["work", "dtype", "micro-batch", "accrue", "JAX", "accrue / JAX", "accrue, peak MiB", "JAX, peak MiB"], rows)
+
+
 # Title, function, what it needs: a program, or data that doctor looks for.
 SECTIONS = {
     "gemm": ("Products by shape and path", gemm, None),
@@ -277,8 +303,9 @@ SECTIONS = {
     "checkpoints": ("Checkpoints", checkpoints, "dataset-fashion-mnist"),
     "memory": ("Memory", memory, "dataset-fashion-mnist"), "logging": ("Logging", logging, "dataset-fashion-mnist"),
     "startup": ("Start-up", startup, None), "language": ("Language models", language, "bible-kjv"),
+    "peer": ("Against a peer", peer, "bible-kjv"),
 }
-ASKED = {"language"}  # minutes: only where it is named
+ASKED = {"language", "peer"}  # minutes: only where it is named
 
 
 def main():
@@ -286,13 +313,14 @@ def main():
     p.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     p.add_argument("--build", default=os.path.join(HERE, "../build"))
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--peer", metavar="PYTHON", help="a Python with jax[cpu] and optax, for the section peer")
     p.add_argument("--out", help="file for the page; standard output if none")
     args = p.parse_args()
     unknown = [s for s in args.sections if s not in SECTIONS]
     if unknown or args.rounds < 1:
         p.error(f"no section {unknown[0]}; there are {', '.join(SECTIONS)}" if unknown else "--rounds: at least 1")
     with tempfile.TemporaryDirectory(prefix="accrue-bench-") as folder:
-        b = Bench(args.build, args.rounds, folder)
+        b = Bench(args.build, args.rounds, args.peer, folder)
         page = ["# accrue, measured", ""] + machine(b)
         there = {None: True, "dataset-fashion-mnist": b.doctor["fashion_mnist"], "bible-kjv": shutil.which("bible")}
         for name, (title, section, needs) in SECTIONS.items():
