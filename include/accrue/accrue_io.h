@@ -83,7 +83,8 @@ ACR_API acr_status acr_st_read_raw(acr_st *st, int tensor, int64_t first, int64_
  *
  * begin sorts the tensors (widest elements first, then by name; the byte order
  * of equal alignment) and writes the header. After that the bytes of tensor
- * acr_st_writer_at(w, 0), then (w, 1), ... are appended in pieces of any size. */
+ * acr_st_writer_at(w, 0), then (w, 1), ... are appended in pieces of any size.
+ * Keys, values and names are UTF-8: ACR_E_ARGUMENT otherwise. */
 typedef struct acr_st_writer acr_st_writer;
 ACR_API acr_status acr_st_writer_create(acr_st_writer **out, acr_context *ctx, const char *path);
 ACR_API acr_status acr_st_writer_metadata(acr_st_writer *w, const char *key, const char *value);

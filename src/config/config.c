@@ -7,6 +7,7 @@
 #endif
 #include "config/config.h"
 
+#include "base/utf8.h"
 #include "config/options.h"
 #include "config/yaml.h"
 
@@ -250,6 +251,9 @@ static acr_status make_absolute(acr__config *cfg, const char *folder, char **pat
     }
     if (n == 0)
         out[n] = '/';
+    FAIL_IF(out[acr__utf8_bad(out, strlen(out))] != '\0', cfg->ctx, ACR_E_CONFIG,
+            "%s: this path is not UTF-8, which the files of a run have to be; rename the folder or the file",
+            acr__show(out).text);
     *path = out;
     return ACR_OK;
 }

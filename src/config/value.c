@@ -8,6 +8,7 @@
 #endif
 #include "config/options.h"
 
+#include "base/utf8.h"
 #include <ctype.h>
 #include <errno.h>
 #include <locale.h>
@@ -257,6 +258,15 @@ static void set_unset(acr__config *cfg, int option)
     }
 }
 
+/* It will stand in resolved.yaml and in checkpoints, which have to be UTF-8. */
+static acr_status check_text(acr__config *cfg, const char *where, const char *text)
+{
+    size_t bad = acr__utf8_bad(text, strlen(text));
+    FAIL_IF(text[bad] != '\0', cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not UTF-8: byte 0x%02x at %zu", where,
+            acr__show(text).text, (unsigned char)text[bad], bad + 1);
+    return ACR_OK;
+}
+
 static acr_status set_one(acr__config *cfg, int option, const char *where, const char *text)
 {
     const acr__option *o = acr__option_get(option);
@@ -279,6 +289,7 @@ static acr_status set_one(acr__config *cfg, int option, const char *where, const
     default: break;
     }
     FAIL_IF(*text == '\0', cfg->ctx, ACR_E_CONFIG, "%s: is empty; give it a value or leave it out", where);
+    TRY(check_text(cfg, where, text));
     char *copy = acr__hold_text(cfg->ctx, &cfg->blocks, text, strlen(text));
     if (!copy)
         return ACR_E_NO_MEMORY;
@@ -300,6 +311,7 @@ static acr_status set_list(acr__config *cfg, int option, const acr__setting *s)
         case ACR__REALS: TRY(read_real(cfg, o, s->where, s->item[i], (double *)items + i)); break;
         default:
             FAIL_IF(*s->item[i] == '\0', cfg->ctx, ACR_E_CONFIG, "%s: has an empty text in its list", s->where);
+            TRY(check_text(cfg, s->where, s->item[i]));
             ((char **)items)[i] = acr__hold_text(cfg->ctx, &cfg->blocks, s->item[i], strlen(s->item[i]));
             if (!((char **)items)[i])
                 return ACR_E_NO_MEMORY;

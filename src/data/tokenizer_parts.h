@@ -7,13 +7,10 @@
 #ifndef ACR_DATA_TOKENIZER_PARTS_H
 #define ACR_DATA_TOKENIZER_PARTS_H
 
+#include "base/utf8.h"
 #include "data/tokenizer.h"
 
 /* ---- tokenizer_text.c: UTF-8 and its characters ------------------------------- */
-/* The first byte that is not UTF-8; n: all is. */
-size_t acr__utf8_bad(const char *text, size_t n);
-/* The character at `text`, which must be UTF-8, and its length. */
-uint32_t acr__utf8_take(const char *text, size_t *length);
 /* The character that ends before `end`. */
 uint32_t acr__utf8_before(const char *text, size_t end);
 /* Appends one character. */

@@ -5,8 +5,8 @@
  * with spaces to a multiple of 8. The same declarations give the same bytes.
  *
  * The header is written by hand, not by jansson: its order and every byte of it
- * are ours. Strings must be UTF-8; that is the caller's to keep, names and
- * metadata being the caller's own. */
+ * are ours. */
+#include "base/utf8.h"
 #include "io/file.h"
 #include "io/st.h"
 
@@ -82,6 +82,14 @@ static acr_status room(acr_st_writer *w, void **items, int *capacity, int count,
     return ACR_OK;
 }
 
+/* The header is JSON. */
+static acr_status check_text(const acr_st_writer *w, const char *what, const char *text)
+{
+    FAIL_IF(text[acr__utf8_bad(text, strlen(text))] != '\0', w->ctx, ACR_E_ARGUMENT, "%s: %s is not UTF-8: '%s'", w->path,
+            what, text);
+    return ACR_OK;
+}
+
 acr_status acr_st_writer_metadata(acr_st_writer *w, const char *key, const char *value)
 {
     void *items = w->meta;
@@ -89,6 +97,8 @@ acr_status acr_st_writer_metadata(acr_st_writer *w, const char *key, const char 
     w->meta = items;
     if (status != ACR_OK)
         return status;
+    TRY(check_text(w, "a key of the metadata", key));
+    TRY(check_text(w, key, value));
     for (int i = 0; i < w->meta_count; i++)
         FAIL_IF(!strcmp(w->meta[2 * i], key), w->ctx, ACR_E_ARGUMENT, "%s: the metadata key %s is given twice", w->path,
                 key);
@@ -113,6 +123,7 @@ acr_status acr_st_writer_tensor(acr_st_writer *w, const char *name, acr_st_dtype
         return status;
     FAIL_IF(!acr_st_dtype_bytes(dtype) || ndim < 0, w->ctx, ACR_E_ARGUMENT,
             "%s: tensor %s: dtype or dimensions unknown", w->path, name);
+    TRY(check_text(w, "a tensor's name", name));
     FAIL_IF(!strcmp(name, "__metadata__"), w->ctx, ACR_E_ARGUMENT, "%s: no tensor can be named __metadata__", w->path);
     int64_t bytes = (int64_t)acr_st_dtype_bytes(dtype);
     for (int i = 0; i < ndim; i++)

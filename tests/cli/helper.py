@@ -38,8 +38,9 @@ def environment(**more):
 
 
 def accrue(*args, cwd=None, **env):
-    p = subprocess.run([ACCRUE, *map(str, args)], capture_output=True, text=True, cwd=cwd, env=environment(**env),
-                       timeout=300)
+    words = [a if isinstance(a, bytes) else str(a) for a in args]
+    p = subprocess.run([ACCRUE, *words], capture_output=True, text=True, errors="replace", cwd=cwd,
+                       env=environment(**env), timeout=300)
     return Answer(p.returncode, p.stdout, p.stderr)
 
 

@@ -22,6 +22,18 @@ def test_bad_values_leave_no_folder(d):
         assert not os.path.exists(f"{d}/run")
 
 
+def test_text_that_is_not_utf8(d):
+    """It could not be read back from resolved.yaml or a checkpoint."""
+    refused(train(SEED, f"{d}/run", "--name", b"caf\xe9"), 2, "--name", "not UTF-8: byte 0xe9 at 4")
+    refused(train(SEED, f"{d}/run", "--set", b"trainable=[a\xff]"), 2, "not UTF-8")
+    folder = os.fsencode(d) + b"/d\xe9p"
+    os.mkdir(folder)
+    refused(train(SEED, folder + b"/run"), 2, "output", "not UTF-8")
+    assert os.listdir(folder) == [] and not os.path.exists(f"{d}/run")
+    ok(train(SEED, f"{d}/d\u00e9p/run", "--name", "caf\u00e9", "--max_steps", "3"))
+    ok(train(SEED, f"{d}/d\u00e9p/run", "--name", "caf\u00e9", "--max_steps", "5", "--resume_from_checkpoint", "auto"))
+
+
 def test_shapes_that_do_not_fit(d):
     def npy(path, shape, values):
         head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
