@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum { RECORD_BYTES = 1 << 20, NUMBER = 32, MOST_RUNS = 100000 };
+#define EVENTS "events.out.tfevents."
 
 static bool has(const char *folder, const char *name)
 {
@@ -15,25 +16,42 @@ static bool has(const char *folder, const char *name)
 }
 
 /* ---- where -------------------------------------------------------------------- */
-/* Whether a run has begun there: what would be overwritten. */
-static bool holds_run(const char *folder)
+typedef struct search {
+    const char *begin; /* of the name */
+    char found[256];   /* one of those; "": none */
+} search;
+
+static acr_status see_name(void *user, const char *name)
 {
-    static const char *const sign[] = {"resolved.yaml", "metrics.jsonl", "model.safetensors", "receipt.json",
-                                       "checkpoints"};
+    search *s = user;
+    if (strncmp(name, s->begin, strlen(s->begin)) == 0)
+        snprintf(s->found, sizeof s->found, "%s", name);
+    return ACR_OK;
+}
+
+/* Whether a run has begun there: what would be overwritten. */
+static bool holds_run(acr__run_folder *r)
+{
+    static const char *const sign[] = {"resolved.yaml", "metrics.jsonl", "model.safetensors", "receipt.json"};
+    search checkpoint = {.begin = "step-"}; /* the folder alone says nothing: a refused start leaves it */
     for (size_t i = 0; i < sizeof sign / sizeof *sign; i++)
-        if (has(folder, sign[i]))
+        if (has(r->path, sign[i]))
             return true;
-    return false;
+    return acr__file_kind(r->checkpoints) == 2 &&
+           acr__folder_list(r->ctx, r->checkpoints, see_name, &checkpoint) == ACR_OK && *checkpoint.found;
 }
 
 /* A file that a run would replace, in a folder that holds none: it is somebody else's. */
-static const char *stranger(const char *folder)
+static bool stranger(acr__run_folder *r, search *out)
 {
     static const char *const written[] = {"report.html", "tokenizer.json", "accrue.json", "metrics.csv"};
+    *out = (search){.begin = EVENTS};
     for (size_t i = 0; i < sizeof written / sizeof *written; i++)
-        if (has(folder, written[i]))
-            return written[i];
-    return NULL;
+        if (has(r->path, written[i])) {
+            snprintf(out->found, sizeof out->found, "%s", written[i]);
+            return true;
+        }
+    return acr__file_kind(r->path) == 2 && acr__folder_list(r->ctx, r->path, see_name, out) == ACR_OK && *out->found;
 }
 
 static acr_status set_path(acr__run_folder *r, const char *path)
@@ -45,20 +63,36 @@ static acr_status set_path(acr__run_folder *r, const char *path)
     return ACR_OK;
 }
 
-/* runs/NAME-NNN: the last that exists when resuming, else the first that does not. */
-static acr_status number_path(acr__run_folder *r, const char *name, int from)
+typedef struct numbering {
+    char begin[256]; /* "NAME-" */
+    int last;        /* 0: there is none */
+} numbering;
+
+static acr_status see_number(void *user, const char *name)
 {
-    char path[4096];
+    numbering *s = user;
+    size_t n = strlen(s->begin);
+    const char *digits = strncmp(name, s->begin, n) == 0 ? name + n : "";
+    if (strlen(digits) >= 3 && strlen(digits) <= 5 && strspn(digits, "0123456789") == strlen(digits) &&
+        atoi(digits) > s->last)
+        s->last = atoi(digits);
+    return ACR_OK;
+}
+
+/* runs/NAME-NNN: the last that exists when resuming, else the one behind it. */
+static acr_status number_path(acr__run_folder *r, const char *name)
+{
+    char path[512];
+    numbering seen = {.last = 0};
     r->numbered = true;
-    for (int n = from; n < MOST_RUNS; n++) {
-        snprintf(path, sizeof path, "runs/%.200s-%03d", name, n);
-        if (acr__file_kind(path) == 0) {
-            if (r->resume && n > 1)
-                snprintf(path, sizeof path, "runs/%.200s-%03d", name, n - 1);
-            return set_path(r, path);
-        }
-    }
-    return acr__fail(r->ctx, ACR_E_CONFIG, "runs/%s-001 to -%d all exist; give output_dir", name, (int)MOST_RUNS - 1);
+    snprintf(seen.begin, sizeof seen.begin, "%.200s-", name);
+    if (acr__file_kind("runs") == 2)
+        TRY(acr__folder_list(r->ctx, "runs", see_number, &seen));
+    int n = r->resume && seen.last > 0 ? seen.last : seen.last + 1;
+    FAIL_IF(n >= MOST_RUNS, r->ctx, ACR_E_CONFIG, "runs/%s%d exists, the last number there is; give output_dir", seen.begin,
+            seen.last);
+    snprintf(path, sizeof path, "runs/%s%03d", seen.begin, n);
+    return set_path(r, path);
 }
 
 /* A checkpoint FOLDER/checkpoints/FILE belongs to the run in FOLDER. */
@@ -89,9 +123,9 @@ static acr_status resolve_checkpoint(acr__run_folder *r, const acr__config *cfg)
     snprintf(r->checkpoint, sizeof r->checkpoint, "%s", from);
     bool own = run_of_checkpoint(from, folder, sizeof folder);
     if (!cfg->output_dir)
-        return own ? set_path(r, folder) : number_path(r, cfg->name, 1);
+        return own ? set_path(r, folder) : number_path(r, cfg->name);
     TRY(set_path(r, cfg->output_dir));
-    FAIL_IF((!own || strcmp(folder, r->path) != 0) && holds_run(r->path), r->ctx, ACR_E_CONFIG,
+    FAIL_IF((!own || strcmp(folder, r->path) != 0) && holds_run(r), r->ctx, ACR_E_CONFIG,
             "%s holds a run already, and %s is not one of its checkpoints; give another output_dir", r->path, from);
     return ACR_OK;
 }
@@ -110,15 +144,16 @@ acr_status acr__run_folder_resolve(acr__run_folder *r, acr_context *ctx, acr__co
     else if (cfg->output_dir)
         TRY(set_path(r, cfg->output_dir));
     else
-        TRY(number_path(r, cfg->name, 1));
+        TRY(number_path(r, cfg->name));
     int kind = acr__file_kind(r->path);
     FAIL_IF(kind == 1 || kind == 3, ctx, ACR_E_CONFIG, "output_dir: %s exists and is not a folder", r->path);
-    FAIL_IF(!r->resume && kind == 2 && holds_run(r->path), ctx, ACR_E_CONFIG,
+    FAIL_IF(!r->resume && kind == 2 && holds_run(r), ctx, ACR_E_CONFIG,
             "%s holds a run already: go on with it by --resume_from_checkpoint auto, or give another --output_dir",
             r->path);
-    const char *other = !holds_run(r->path) ? stranger(r->path) : NULL;
-    FAIL_IF(other, ctx, ACR_E_CONFIG, "output_dir: %s holds a %s that no run wrote, and a run would replace it; give "
-            "another folder, or move the file", r->path, other);
+    search other;
+    FAIL_IF(!holds_run(r) && stranger(r, &other), ctx, ACR_E_CONFIG,
+            "output_dir: %s holds a %s that no run wrote, and a run would replace it; give another folder, or move the file",
+            r->path, other.found);
     return ACR_OK;
 }
 
@@ -131,7 +166,7 @@ acr_status acr__run_folder_take(acr__run_folder *r, const acr__config *cfg)
             TRY(status);
             break;
         }
-        TRY(number_path(r, cfg->name, n)); /* somebody else was faster */
+        TRY(number_path(r, cfg->name)); /* somebody else was faster */
     }
     TRY(acr__folder_create(r->ctx, r->checkpoints));
     acr__folder_clean(r->ctx, r->path, true);
@@ -296,6 +331,17 @@ acr_status acr__run_checkpoint_restore(acr__run_folder *r, acr_checkpoint *c, ac
     return ACR_OK;
 }
 
+/* A run that goes on past its end is finished no more: what says so would stand beside
+ * newer checkpoints, and `eval` would take the old model for the run's. */
+static acr_status forget_model(acr__run_folder *r)
+{
+    static const char *const told[] = {"receipt.json", "accrue.json"};
+    char path[ACR__PATH_BYTES];
+    for (int i = 0; i < 2; i++)
+        TRY(acr__file_remove(r->ctx, acr__inside(r->path, told[i], path)));
+    return ACR_OK;
+}
+
 #define ONE(name) +1
 enum { TEXTS = 4, STATE_KEYS = TEXTS ACR__RUN_COUNTS(ONE) ACR__RUN_REALS(ONE) };
 #undef ONE
@@ -338,9 +384,16 @@ acr_status acr__run_checkpoint_save(acr__run_folder *r, acr_trainer *t, int keep
     TRY(acr_clock_get(t, &clock));
     TRY(acr_checkpoint_path_of(r->ctx, r->checkpoints, clock.windows, path, sizeof path));
     TRY(acr_checkpoint_save(t, path, &opts));
+    TRY(forget_model(r));
     if (s->best_step)
         TRY(acr_checkpoint_path_of(r->ctx, r->checkpoints, s->best_step, best, sizeof best));
     return acr_checkpoint_prune(r->ctx, r->checkpoints, keep, s->best_step ? best : NULL);
+}
+
+bool acr__run_best_there(acr__run_folder *r, int64_t step)
+{
+    char path[4500];
+    return acr_checkpoint_path_of(r->ctx, r->checkpoints, step, path, sizeof path) == ACR_OK && acr__file_kind(path) == 1;
 }
 
 acr_status acr__run_best_restore(acr__run_folder *r, acr_trainer *t, int64_t step)
@@ -360,7 +413,7 @@ static acr_status clear_one(void *user, const char *name)
 {
     const clearing *c = user;
     char path[4500];
-    if (strncmp(name, "events.out.tfevents.", 20) != 0 || strcmp(name, c->keep) == 0)
+    if (strncmp(name, EVENTS, strlen(EVENTS)) != 0 || strcmp(name, c->keep) == 0)
         return ACR_OK;
     snprintf(path, sizeof path, "%s/%.300s", c->r->path, name);
     return acr__file_remove(c->r->ctx, path);

@@ -74,6 +74,8 @@ acr_status acr__run_checkpoint_open(acr__run_folder *r, acr__config *cfg, acr_ch
  * checkpoints, which the resumed run writes again, are removed. */
 acr_status acr__run_checkpoint_restore(acr__run_folder *r, acr_checkpoint *c, acr_trainer *t, acr__run_state *state);
 acr_status acr__run_checkpoint_save(acr__run_folder *r, acr_trainer *t, int keep, const acr__run_state *state);
+/* Whether the checkpoint of `step` is in the folder. */
+bool acr__run_best_there(acr__run_folder *r, int64_t step);
 /* The weights of the checkpoint of `step` into t. */
 acr_status acr__run_best_restore(acr__run_folder *r, acr_trainer *t, int64_t step);
 

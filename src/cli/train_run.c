@@ -154,6 +154,22 @@ static acr_status on_micro_batch(void *user, int64_t done, int64_t of)
 }
 
 /* ---- the run ------------------------------------------------------------------------ */
+/* The best model so far counts if it was chosen by what would choose now, and is still
+ * there: it is not where the checkpoint is another run's, or was removed since. */
+static void check_best(acr__train_run *r)
+{
+    int64_t step = r->state.best_step;
+    if (step == 0 || !r->s->cfg->load_best_model_at_end)
+        return;
+    bool there = acr__run_best_there(r->folder, step);
+    if (there && !r->s->cfg->judged_anew)
+        return;
+    acr__warn(r->cli, "the best model so far, of window %lld, %s: the best is sought from here on", (long long)step,
+              there ? "was chosen by another measure" : "is not in this folder");
+    r->state.best_step = 0;
+    r->state.best_metric = NAN;
+}
+
 acr_status acr__train_run_begin(acr__train_run *r, acr__cli *cli, acr__setup *s, acr__run_folder *folder,
                                 acr_checkpoint *from)
 {
@@ -166,6 +182,8 @@ acr_status acr__train_run_begin(acr__train_run *r, acr__cli *cli, acr__setup *s,
     if (from)
         status = acr__run_checkpoint_restore(folder, from, s->trainer, &r->state);
     acr_checkpoint_close(from);
+    if (status == ACR_OK)
+        check_best(r);
     if (status == ACR_OK)
         status = acr__run_events_clear(folder, r->state.events);
     if (status == ACR_OK)

@@ -100,6 +100,7 @@ typedef struct acr__config {
     acr__origin origin[ACR__OPTION_COUNT];
     acr__texts notes; /* sentences worth printing: aliases, displaced and unused keys */
     acr__texts bends; /* by config_compare: changes by which the run is none that began with these options */
+    bool judged_anew; /* by config_compare: what the best model is chosen by has changed */
     char *recipe;     /* absolute path of the file; NULL: none was read */
     char *file;       /* the same as the user named it, for messages */
     acr_context *ctx;
@@ -217,7 +218,7 @@ acr_status acr__config_recipe_hash(acr__config *cfg, char out[ACR__RECIPE_HASH])
 /* Against what a checkpoint stored. Another identity option is refused, naming
  * the key, both values (ACR_E_DATA for model.*, else ACR_E_CONFIG); other
  * horizons are told in *changes (owned by the config), and those that bend the run
- * in cfg->bends. */
+ * in cfg->bends; cfg->judged_anew is set. */
 acr_status acr__config_compare(acr__config *cfg, const char *stored, acr__texts *changes);
 
 /* ---- what the table prints ------------------------------------------------- */

@@ -243,7 +243,11 @@ static acr_status compare_option(acr__config *cfg, int option, three_texts *t, a
 {
     const acr__option *o = acr__option_get(option);
     bool identity = is_identity(cfg, option);
-    if (strcmp(t->now.text, t->old.text) == 0 || (!identity && o->kind != ACR__EXTENDABLE))
+    bool judge = option == ACR__OPT_metric_for_best_model || strncmp(o->key, "data.eval.", 10) == 0;
+    if (strcmp(t->now.text, t->old.text) == 0)
+        return ACR_OK;
+    cfg->judged_anew |= judge;
+    if (!identity && o->kind != ACR__EXTENDABLE && !(judge && cfg->load_best_model_at_end))
         return ACR_OK;
     if (identity)
         return acr__fail(
@@ -253,8 +257,8 @@ static acr_status compare_option(acr__config *cfg, int option, three_texts *t, a
             o->key, acr__show(t->old.text).text, acr__show(t->now.text).text);
     bool length = option == ACR__OPT_max_steps || option == ACR__OPT_num_train_epochs;
     bool stretches = length && cfg->lr_scheduler_type != ACR_CONSTANT;
-    bool judges = (length || option == ACR__OPT_eval_steps) && cfg->load_best_model_at_end; /* at other updates */
-    if (stretches || judges)
+    judge |= length || option == ACR__OPT_eval_steps; /* at other updates */
+    if (stretches || (judge && cfg->load_best_model_at_end))
         TRY(acr__texts_add(cfg->ctx, &cfg->blocks, &cfg->bends, "%s %s instead of %s", o->key,
                            acr__show(t->now.text).text, acr__show(t->old.text).text));
     return acr__texts_add(cfg->ctx, &cfg->blocks, changes, "%s: %s in the checkpoint, %s now%s", o->key,
@@ -262,13 +266,24 @@ static acr_status compare_option(acr__config *cfg, int option, three_texts *t, a
                           stretches ? "; the learning rate follows its schedule over the new length from here on" : "");
 }
 
+/* Whether max_steps is the length, then and now: epochs say nothing. */
+static bool counts_steps(const acr__config *cfg, const char *stored, acr__buffer *scratch)
+{
+    return cfg->max_steps.unit != ACR__UNIT_AUTO && find_stored(stored, "max_steps", scratch) &&
+           scratch->status == ACR_OK && strcmp(scratch->text, "auto") != 0;
+}
+
 acr_status acr__config_compare(acr__config *cfg, const char *stored, acr__texts *changes)
 {
     three_texts t = {0};
     TRY(check_stored(cfg, stored));
     *changes = cfg->bends = (acr__texts){0, NULL};
+    cfg->judged_anew = false;
     acr_status status = texts_begin(cfg, &t);
+    bool steps = status == ACR_OK && counts_steps(cfg, stored, &t.old);
     for (int i = 0; i < ACR__OPTION_COUNT && status == ACR_OK; i++) {
+        if (steps && i == ACR__OPT_num_train_epochs)
+            continue;
         effective_value(cfg, &t.defaults, i, &t.now);
         if (!find_stored(stored, acr__option_get(i)->key, &t.old)) {
             t.old.length = 0;
@@ -282,15 +297,21 @@ acr_status acr__config_compare(acr__config *cfg, const char *stored, acr__texts 
 }
 
 /* ---- lengths and the trainer --------------------------------------------------------- */
+/* The next whole number; 0.07 of 100 is 7, though the product in doubles is a little more. */
+static double whole(double updates)
+{
+    return fabs(updates - rint(updates)) <= 1e-9 * updates ? rint(updates) : ceil(updates);
+}
+
 int64_t acr__horizon_updates(acr__horizon h, const acr__epoch *epoch)
 {
     if (h.unit == ACR__UNIT_AUTO)
         return -1;
     double updates = h.count;
     if (h.unit == ACR__UNIT_EPOCHS)
-        updates = ceil(h.count * (double)epoch->windows);
+        updates = whole(h.count * (double)epoch->windows);
     if (h.unit == ACR__UNIT_TOKENS)
-        updates = ceil(h.count / (double)epoch->tokens * (double)epoch->windows);
+        updates = whole(h.count / (double)epoch->tokens * (double)epoch->windows);
     return updates > 0x1p53 ? (int64_t)1 << 53 : (int64_t)updates;
 }
 

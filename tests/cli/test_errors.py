@@ -34,6 +34,17 @@ def test_text_that_is_not_utf8(d):
     ok(train(SEED, f"{d}/d\u00e9p/run", "--name", "caf\u00e9", "--max_steps", "5", "--resume_from_checkpoint", "auto"))
 
 
+def test_what_stands_in_the_folder(d):
+    """Others' files are not replaced, and a start that was refused is no run."""
+    os.mkdir(f"{d}/other")
+    write(f"{d}/other/events.out.tfevents.1700000000.host.1.0", "theirs")
+    refused(train(SEED, f"{d}/other"), 2, "events.out.tfevents.1700000000.host.1.0", "no run wrote")
+    assert open(f"{d}/other/events.out.tfevents.1700000000.host.1.0").read() == "theirs"
+    os.mkdir(f"{d}/empty")
+    refused(train(SEED, f"{d}/empty", "--set", f"model.init_from={d}/none.safetensors"), 3, "none.safetensors")
+    ok(train(SEED, f"{d}/empty"))
+
+
 def test_shapes_that_do_not_fit(d):
     def npy(path, shape, values):
         head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"

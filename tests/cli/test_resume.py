@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Nothing lost: stopped, killed or extended, a run comes to the same bits and the same lines."""
-import glob, json, os, random, re, signal, subprocess, time
+import glob, json, os, random, re, shutil, signal, subprocess, time
 from helper import *
 
 # Slow enough to be met in the middle: many updates, a micro-batch of 1.
@@ -260,6 +260,42 @@ def test_two_runs_in_one_folder(d):
     p.communicate()
     refused(a, 1, str(p.pid))
     ok(train(recipe, f"{d}/run", "--resume_from_checkpoint", "auto"))
+
+def test_best_that_is_elsewhere_or_chosen_otherwise(d):
+    recipe = write(f"{d}/r.yaml", MIDDLE.replace("learning_rate: 1e-3", "learning_rate: 3e-2") +
+                   "load_best_model_at_end: true\neval_steps: 1\n")
+    best = ok(train(recipe, f"{d}/a")).json["best_step"]
+    last = max(glob.glob(f"{d}/a/checkpoints/*"))
+    assert 0 < best < 30
+    more = ok(train(recipe, f"{d}/b", "--resume_from_checkpoint", last, "--num_train_epochs", 7))
+    assert "is not in this folder" in more.err and more.json["best_step"] > 30, more.json
+    shutil.copytree(f"{d}/a", f"{d}/c")
+    more = ok(train(recipe, f"{d}/c", "--resume_from_checkpoint", "auto", "--num_train_epochs", 7, "--data.eval.seed", 10))
+    assert "by another measure" in more.err and more.json["best_step"] > 30, more.json
+    more = ok(train(recipe, f"{d}/a", "--resume_from_checkpoint", "auto", "--num_train_epochs", 7))
+    assert "best" not in more.err.replace("load_best", "") and more.json["best_step"] <= 35, more.json
+
+
+def test_going_on_forgets_the_old_model(d):
+    """From its first new checkpoint on the run is not what its receipt says."""
+    recipe = write(f"{d}/r.yaml", LONG)
+    ok(train(recipe, f"{d}/run", "--max_steps", 5))
+    p = start(recipe, f"{d}/run", "--max_steps", 2000000, "--save_steps", 20, "--resume_from_checkpoint", "auto")
+    assert when_trained(p, f"{d}/run", 60)
+    p.kill(), p.communicate()
+    refused(accrue("eval", f"{d}/run"), 3, "not finished", "--max_steps")
+    assert not os.path.exists(f"{d}/run/receipt.json")
+
+
+def test_numbered_runs_with_a_gap(d):
+    """auto goes on with the newest, and a new run comes behind it."""
+    for _ in range(3):
+        ok(accrue("train", SEED, "--max_steps", 4, cwd=d))
+    shutil.rmtree(f"{d}/runs/seed-001")
+    ok(accrue("train", SEED, "--max_steps", 6, "--resume_from_checkpoint", "auto", cwd=d))
+    assert json.load(open(f"{d}/runs/seed-003/receipt.json"))["record"]["windows"] == 6
+    ok(accrue("train", SEED, "--max_steps", 4, cwd=d))
+    assert sorted(os.listdir(f"{d}/runs")) == ["seed-002", "seed-003", "seed-004"]
 
 
 if __name__ == "__main__":

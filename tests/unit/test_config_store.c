@@ -205,6 +205,10 @@ static void resuming_bends(void **state)
     bends(WHOLE "lr_scheduler_type: cosine\n", "--num_train_epochs 2", "num_train_epochs 2 instead of 1");
     bends(WHOLE "data.eval: {format: normal, samples: 4}\neval_steps: 2\nload_best_model_at_end: true\n", "--eval_steps 3",
           "eval_steps 3 instead of 2");
+    bends(WHOLE "data.eval: {format: normal, samples: 4}\nload_best_model_at_end: true\n", "--data.eval.samples 5",
+          "data.eval.samples 5 instead of 4");
+    bends(WHOLE "data.eval: {format: normal, samples: 4}\n", "--data.eval.samples 5", NULL);
+    bends(WHOLE "lr_scheduler_type: cosine\nmax_steps: 9\n", "--max_steps 9 --num_train_epochs 5", NULL);
 }
 
 static void resuming(void **state)
@@ -254,6 +258,14 @@ static void lengths_and_trainer(void **state)
     assert_int_equal(o.warmup_steps, 15);
     assert_int_equal(o.total_steps, 38);
     assert_true(o.learning_rate == 0.1);
+    acr__config_free(c);
+    c = load_with(WHOLE, "--effective_batch_size 1 --num_train_epochs 0.07"); /* in doubles 7.000000000000001 windows */
+    assert_int_equal(acr__config_windows(c, &hundred, &total), ACR_OK);
+    assert_int_equal(total, 7);
+    acr__config_free(c);
+    c = load_with(WHOLE, "--effective_batch_size 1 --num_train_epochs 0.071");
+    assert_int_equal(acr__config_windows(c, &hundred, &total), ACR_OK);
+    assert_int_equal(total, 8);
     acr__config_free(c);
     c = load_with(WHOLE, "--effective_batch_size 4096 --last_window drop --max_steps 3e");
     assert_int_equal(acr__config_windows(c, &epoch, &total), ACR_OK);
