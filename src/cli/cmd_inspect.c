@@ -69,13 +69,13 @@ static void print_json(acr_st *st, const char *hash, int64_t elements)
 static acr_status inspect(acr__cli *cli, acr_st *st)
 {
     /* a checkpoint's weights, not its optimizer's state */
-    bool checkpoint = false;
+    const bool checkpoint = acr_st_metadata(st, "accrue.checkpoint") != NULL;
     int64_t elements = 0;
     for (int i = 0; i < acr_st_count(st); i++) {
         acr_st_tensor t;
         TRY(acr_st_get(st, i, &t));
-        checkpoint |= strncmp(t.name, "param.", 6) == 0 && acr_st_metadata(st, "accrue.format") != NULL;
-        elements += t.elements;
+        if (!checkpoint || strncmp(t.name, "param.", 6) == 0)
+            elements += t.elements;
     }
     char hash[ACR_HASH_TEXT];
     TRY(acr_st_weights_hash(st, checkpoint ? "param." : NULL, hash));

@@ -33,6 +33,12 @@ static double window_seconds(const acr__setup *s, const acr__fitter *f, const ac
     return fit->sample_seconds > 0 ? fit->sample_seconds * (double)s->effective + f->close_seconds : 0;
 }
 
+static bool same_way(const acr_plan_opts *a, const acr_plan_opts *b)
+{
+    return a->micro_batch == b->micro_batch && a->pack == b->pack && a->stage_rows == b->stage_rows &&
+           a->recompute == b->recompute;
+}
+
 /* Limits from the least that trains to `most`, four to a doubling; those that buy
  * the same as the one before are left out. */
 static acr_status list_fits(acr__setup *s, int64_t most, choice out[FITS], int *count)
@@ -41,7 +47,7 @@ static acr_status list_fits(acr__setup *s, int64_t most, choice out[FITS], int *
     acr__fit least;
     acr__fitter_begin(&f, s);
     *count = 0;
-    acr_status status = acr__fitter_least(&f, 1, &least);
+    acr_status status = acr__fitter_least(&f, acr__max(acr__min(s->cfg->micro_batch_size, s->effective), 1), &least);
     int64_t mib = 1048576, limit = (least.planned + mib - 1) / mib * mib;
     if (status == ACR_OK && limit > most)
         status = acr__fail(s->ctx, ACR_E_LIMIT, "--fit: nothing fits; the least is %lldMiB", (long long)(limit / mib));
@@ -52,9 +58,7 @@ static acr_status list_fits(acr__setup *s, int64_t most, choice out[FITS], int *
         if (status == ACR_OK && c->fit.sample_seconds == 0)
             status = acr__fitter_measure(&f, &c->fit);
         c->window_seconds = window_seconds(s, &f, &c->fit);
-        const acr_plan_opts *now = &c->fit.opts, *before = *count ? &out[*count - 1].fit.opts : NULL;
-        if (!before || now->micro_batch != before->micro_batch || now->pack != before->pack ||
-            now->stage_rows != before->stage_rows)
+        if (*count == 0 || !same_way(&c->fit.opts, &out[*count - 1].fit.opts))
             ++*count;
         if (limit >= most)
             break;

@@ -5,6 +5,7 @@
  * most CALIBRATION seconds in all and never in more memory than the limit.
  * Nothing chosen here shows in the weights. */
 #include "cli/memory.h"
+#include "cli/train_run.h"
 
 #include <math.h>
 #include <sys/prctl.h>
@@ -45,7 +46,8 @@ static int64_t planned_of(const acr__fitter *f, int64_t arena)
 {
     int64_t threads = acr_context_threads(f->s->ctx);
     int64_t names = acr_param_count(f->s->graph) * INT64_C(1024); /* a checkpoint's header, the trainer's lists */
-    int64_t train = f->resident + f->held_bytes + arena + (threads - 1) * STACK + RESERVE + names;
+    int64_t sample = acr__train_sample_bytes(f->s);
+    int64_t train = f->resident + f->held_bytes + arena + (threads - 1) * STACK + RESERVE + names + sample;
     int64_t most = acr__max(f->peak, acr__max(f->resident + f->open_bytes, train));
     return acr__round_up(most, 4096);
 }
@@ -220,13 +222,13 @@ static acr_status time_trainer(acr__fitter *f, acr_trainer *t, int64_t samples, 
     return status;
 }
 
-acr_status acr__fitter_measure(acr__fitter *f, acr__fit *fit)
+/* Seconds a sample, no block computed twice. */
+static acr_status measured(acr__fitter *f, const acr_plan_opts *o, double *seconds)
 {
-    const acr_plan_opts *o = &fit->opts;
     for (int i = 0; i < f->count; i++)
         if (f->measured[i].micro == o->micro_batch && f->measured[i].stage == o->stage_rows &&
             f->measured[i].pack == o->pack) {
-            fit->sample_seconds = f->measured[i].seconds;
+            *seconds = f->measured[i].seconds;
             return ACR_OK;
         }
     if (f->until == 0)
@@ -238,27 +240,33 @@ acr_status acr__fitter_measure(acr__fitter *f, acr__fit *fit)
     acr_trainer_opts opts = f->s->trainer_opts;
     acr_plan_opts timed = *o;
     opts.learning_rate = 0;
+    timed.recompute = 0;
     if (f->s->language) {
         timed.micro_batch = 1; /* rows are what counts, and a sequence has many */
-        timed.recompute = 0;
         timed.stage_rows = 0;
         timed.max_window_rows = 1 << 20;
     }
     TRY(acr_plan_create(&plan, f->model, &timed));
     acr_status status = acr_trainer_create(&t, plan, &opts);
     if (status == ACR_OK)
-        status = time_trainer(f, t, acr__max(acr_plan_stage_rows(plan), timed.micro_batch), &fit->sample_seconds);
-    if (o->recompute) /* a forward more of those blocks, where an update is a forward and two backward */
-        fit->sample_seconds *= 1 + (double)o->recompute / (double)acr_block_count(f->s->graph) / 3;
+        status = time_trainer(f, t, acr__max(acr_plan_stage_rows(plan), timed.micro_batch), seconds);
     acr_trainer_destroy(t);
     acr_plan_destroy(plan);
     if (status == ACR_OK && f->count < ACR__FIT_MEASURED) {
         f->measured[f->count].micro = o->micro_batch;
         f->measured[f->count].stage = o->stage_rows;
         f->measured[f->count].pack = o->pack;
-        f->measured[f->count++].seconds = fit->sample_seconds;
+        f->measured[f->count++].seconds = *seconds;
     }
     return status;
+}
+
+acr_status acr__fitter_measure(acr__fitter *f, acr__fit *fit)
+{
+    TRY(measured(f, &fit->opts, &fit->sample_seconds));
+    if (fit->opts.recompute) /* a forward more of those blocks, where an update is a forward and two backward */
+        fit->sample_seconds *= 1 + (double)fit->opts.recompute / (double)acr_block_count(f->s->graph) / 3;
+    return ACR_OK;
 }
 
 /* ---- choosing ---------------------------------------------------------------------- */

@@ -41,6 +41,8 @@ void acr__train_run_end(acr__train_run *r);
 
 /* ACR_E_CONFIG: sample_prompt leaves the model no place to write in. */
 acr_status acr__train_sample_check(acr__setup *s);
+/* What a sample takes beside the arena, at most; 0: none is asked for. */
+int64_t acr__train_sample_bytes(const acr__setup *s);
 /* train_sample.c: the model's continuation of sample_prompt, prompt included; NULL
  * if none is asked for. Free it with acr__free. */
 acr_status acr__train_sample(acr__train_run *r, char **text);

@@ -1,7 +1,7 @@
 /* train_sample.c: what the model writes behind sample_prompt, between two updates.
  *
- * It runs the whole sequence again for each token, in the buffers of training, so
- * that it needs no memory that the plan has not counted but a row of logits. The
+ * It runs the whole sequence again for each token, in the buffers of training, and
+ * needs the hidden rows and what one token is drawn from beside them. The
  * logits are one fp32 chain each, whatever dtype the products of training have: a
  * sample is to be looked at. Watching changes no bit: nothing is drawn from what
  * training draws from. */
@@ -11,14 +11,19 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROOM = 4096, SAMPLE_BYTES = 2000 };
+enum {
+    ROOM = 4096,
+    SAMPLE_BYTES = 2000,
+    ESCAPED_BYTES = 6000, /* of a line of metrics.jsonl, which has room for 8192 */
+};
 
 typedef struct session {
     acr__setup *s;
     int32_t *position; /* [sequence_length]: 0, 1, ... */
     float *hidden;     /* [sequence_length, width] */
     char *text;        /* [SAMPLE_BYTES + 1] */
-    size_t bytes;
+    size_t bytes, escaped;
+    bool full;
 } session;
 
 static acr_status next_logits(void *user, const int32_t *ids, int64_t known, int64_t count, float *out)
@@ -51,7 +56,10 @@ static acr_status next_logits(void *user, const int32_t *ids, int64_t known, int
 static void keep_text(void *user, const char *text, size_t bytes)
 {
     session *a = user;
-    if (a->bytes + bytes > SAMPLE_BYTES)
+    for (size_t i = 0; i < bytes; i++)
+        a->escaped += (unsigned char)text[i] < 32 ? 6 : text[i] == '"' || text[i] == '\\' ? 2 : 1;
+    a->full |= a->bytes + bytes > SAMPLE_BYTES || a->escaped > ESCAPED_BYTES;
+    if (a->full)
         return;
     memcpy(a->text + a->bytes, text, bytes);
     a->bytes += bytes;
@@ -93,6 +101,12 @@ acr_status acr__train_sample_check(acr__setup *s)
     acr__generation_end(&g);
     return status == ACR_E_ARGUMENT ? acr__fail(s->ctx, ACR_E_CONFIG, "sample_prompt: %s, or raise data.sequence_length",
                                                 acr_error(s->ctx)) : status;
+}
+
+int64_t acr__train_sample_bytes(const acr__setup *s)
+{
+    const int64_t vocabulary = s->lm.vocab * (int64_t)(12 + sizeof(float)); /* the sampler's, and the logits */
+    return s->cfg->sample_prompt ? s->sequence_length * (s->lm.width + 1) * 4 + SAMPLE_BYTES + 1 + vocabulary : 0;
 }
 
 acr_status acr__train_sample(acr__train_run *r, char **text)

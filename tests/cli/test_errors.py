@@ -177,6 +177,10 @@ def test_init_from(d):
     a = ok(train(SEED, f"{d}/more", *weights, "--learning_rate", 0, "--num_train_epochs", 1)).json
     b = ok(accrue("inspect", f"{d}/run/model.safetensors", "--json")).json
     assert a["weights_hash"] == b["weights_hash"]
+    ok(train(SEED, f"{d}/adam", "--optimizer", "adam", "--num_train_epochs", 5))
+    model, checkpoint = (ok(accrue("inspect", f"{d}/adam/{f}", "--json")).json
+                         for f in ("model.safetensors", "checkpoints/step-00000005.safetensors"))
+    assert (model["weights_hash"], model["elements"]) == (checkpoint["weights_hash"], checkpoint["elements"])
     recipe = write(f"{d}/r.yaml", open(SEED).read().replace("[10, 5, 2]", "[10, 6, 2]"))
     refused(train(recipe, f"{d}/other", *weights), 3, "0.bias")
     assert not os.path.exists(f"{d}/other")

@@ -108,6 +108,30 @@ def test_from_text_to_text(d):
     assert long["stop"] in ("context", "end") and long["prompt_tokens"] + long["tokens"] <= 24
 
 
+def test_sample_of_line_breaks(d):
+    """Each takes six bytes of a line of metrics.jsonl; what does not fit is left out, and training goes on."""
+    recipe = recipe_in(d, steps=4)
+    ok(train(recipe, f"{d}/run", "--data.sequence_length", 2000, "--effective_batch_size", 1, "--data.validation_split", 0.4,
+             "--sample_prompt", "\n" * 1500, "--sample_tokens", 2))
+    samples = [l["sample"] for l in read_metrics(f"{d}/run") if "eval_loss" in l]
+    assert samples and all(len(s) < 1500 for s in samples), samples
+
+
+def test_memory_of_a_sample(d):
+    recipe = recipe_in(d, steps=1)
+    text = write(f"{d}/long.txt", text_of(3000))
+    args = ("--data.train.path", text, "--data.sequence_length", 4096, "--model.hidden_size", 512, "--micro_batch_size", 1,
+            "--effective_batch_size", 1, "--model.num_hidden_layers", 1, "--model.intermediate_size", 16, "--threads", 1,
+            "--recompute", "none", "--sample_prompt", text_of(20), "--sample_tokens", 1)
+    for more in ((), ("--memory_limit", "2MiB")):
+        a = train(recipe, f"{d}/run{len(more)}", *args, *more)
+        if more:
+            least = int(re.search(r"--memory_limit (\d+)MiB would do", refused(a, 4).err)[1])
+            a = train(recipe, f"{d}/least", *args, "--memory_limit", f"{least}MiB")
+        r = ok(a).json
+        assert r["peak_rss_bytes"] <= r["planned_bytes"], r
+
+
 def test_sample_of_a_diverged_model(d):
     """A sample is to be looked at: where the model has no finite logits there is none, and the run ends as it would."""
     recipe = recipe_in(d, steps=3)

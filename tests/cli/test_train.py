@@ -212,6 +212,8 @@ def test_plan_lists_every_byte(d):
     assert not os.path.exists(f"{d}/runs")
     fit = ok(accrue("plan", recipe, "--json", "--fit", "64MiB")).json["fit"]
     assert fit and all(f["planned_bytes"] <= f["memory_limit"] <= 64 << 20 for f in fit)
+    fit = ok(accrue("plan", recipe, "--json", "--fit", "64MiB", "--micro_batch_size", 40)).json["fit"]
+    assert fit and all(f["micro_batch_size"] == 40 for f in fit)
 
 
 def test_memory_limit_is_kept_or_refused(d):
