@@ -52,7 +52,7 @@ static acr_status read_model(conversion *c)
     acr_context *ctx = c->cli->ctx;
     int kind = acr__file_kind(c->run);
     FAIL_IF(kind == 0, ctx, ACR_E_CONFIG, "%s: there is no such folder; give the folder of a run", c->run);
-    TRY(acr__run_unfinished(ctx, c->run));
+    TRY(acr__run_model_check(ctx, c->run));
     FAIL_IF(acr__file_kind(acr__inside(c->run, "accrue.json", path)) != 1, ctx, ACR_E_DATA,
             "%s: there is no model's description; give the folder of a finished run", path);
     TRY(acr__json_load(ctx, path, DESCRIPTION_BYTES, &root));

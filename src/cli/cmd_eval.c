@@ -85,7 +85,7 @@ static acr_status look_at_folder(acr_context *ctx, const char *folder, bool *hf)
             "config.json",
             folder);
     if (has(folder, "resolved.yaml"))
-        return acr__run_unfinished(ctx, folder);
+        return acr__run_model_check(ctx, folder);
     *hf = has(folder, "config.json");
     FAIL_IF(!*hf, ctx, ACR_E_DATA,
             "%s: has neither resolved.yaml, which a run has, nor config.json, which a model of transformers has",

@@ -127,7 +127,7 @@ static acr_status open_model(session *s, const char *folder, acr_dtype *products
     acr__inside(folder, "accrue.json", path);
     bool run = acr__file_kind(path) == 1;
     FAIL_IF(acr__file_kind(folder) != 2, s->ctx, ACR_E_CONFIG, "%s: there is no such folder", folder);
-    TRY(acr__run_unfinished(s->ctx, folder));
+    TRY(acr__run_model_check(s->ctx, folder));
     if (run)
         TRY(acr__language_kept(s->ctx, folder, &s->lm, products));
     else

@@ -148,6 +148,8 @@ static acr_status train_all(acr__cli *cli, acr__setup *s, acr__run_folder *folde
     if (status == ACR_OK)
         status = acr__train_run_go(&run, &signal);
     if (status == ACR_OK)
+        status = acr__train_run_skipped(&run);
+    if (status == ACR_OK)
         status = acr__train_run_finish(&run, &record);
     if (status == ACR_OK)
         print_result(cli, &run, record);

@@ -8,6 +8,7 @@
  * Nothing is written. Data is opened once; each run builds its own context,
  * graph, plan and trainer from the recipe, as training does. */
 #include "cli/setup.h"
+#include "config/options.h"
 #include "io/hash.h"
 
 #include <accrue/accrue_io.h>
@@ -402,6 +403,9 @@ acr_status acr__cmd_verify(acr__cli *cli)
     acr__config_opts opts = {.recipe = cli->flags.positional[0], .flags = &cli->flags, .environment = environ};
     acr__config *cfg = NULL;
     TRY(acr__config_load(cli->ctx, &cfg, &opts));
+    if (cfg->memory_limit)
+        acr__warn(cli, "%s: bounds training, not verify, whose windows and splits are its own",
+                  acr__config_where(cfg, ACR__OPT_memory_limit));
     acr__setup s = {0};
     acr_status status = ACR_OK;
     if (cfg->loss_reduction >= ACR_MEAN_OF_MICRO_BATCHES)

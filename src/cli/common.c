@@ -3,6 +3,7 @@
 #include "cli/common.h"
 
 #include "io/file.h"
+#include "io/json.h"
 #include "io/lines.h"
 #include <accrue/accrue_io.h>
 
@@ -51,12 +52,11 @@ acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
     return ACR_OK;
 }
 
-acr_status acr__run_unfinished(acr_context *ctx, const char *folder)
+enum { DESCRIPTION_BYTES = 4 << 20 };
+
+static acr_status not_finished(acr_context *ctx, const char *folder)
 {
     char path[ACR__PATH_BYTES], now[64] = "";
-    if (acr__file_kind(acr__inside(folder, "resolved.yaml", path)) != 1 ||
-        acr__file_kind(acr__inside(folder, "accrue.json", path)) == 1)
-        return ACR_OK;
     acr_checkpoint *c;
     if (acr_checkpoint_latest(&c, ctx, acr__inside(folder, "checkpoints", path)) == ACR_OK && c) {
         acr_clock clock;
@@ -66,6 +66,35 @@ acr_status acr__run_unfinished(acr_context *ctx, const char *folder)
     }
     return acr__fail(ctx, ACR_E_DATA, "%s: there is no model yet, the run is not finished; accrue train "
                      "%s/resolved.yaml --output_dir %s --resume_from_checkpoint auto%s", folder, folder, folder, now);
+}
+
+/* A damaged weight is a number like another: only the hash tells. */
+static acr_status compare_hash(acr_context *ctx, const char *model, const char *told)
+{
+    acr_st *st;
+    char hash[ACR_HASH_TEXT];
+    TRY(acr_st_open(&st, ctx, model));
+    acr_status status = acr_st_weights_hash(st, NULL, hash);
+    acr_st_close(st);
+    TRY(status);
+    FAIL_IF(strcmp(hash, told) != 0, ctx, ACR_E_DATA,
+            "%s: has the weights_hash %s, and accrue.json beside it tells %s: it is damaged or was replaced; bring it back, "
+            "or write it anew by resuming the run", model, hash, told);
+    return ACR_OK;
+}
+
+acr_status acr__run_model_check(acr_context *ctx, const char *folder)
+{
+    char path[ACR__PATH_BYTES];
+    json_t *root;
+    bool finished = acr__file_kind(acr__inside(folder, "accrue.json", path)) == 1;
+    if (!finished)
+        return acr__file_kind(acr__inside(folder, "resolved.yaml", path)) == 1 ? not_finished(ctx, folder) : ACR_OK;
+    TRY(acr__json_load(ctx, path, DESCRIPTION_BYTES, &root));
+    const char *told = json_string_value(json_object_get(root, "weights_hash"));
+    acr_status status = told ? compare_hash(ctx, acr__inside(folder, "model.safetensors", path), told) : ACR_OK;
+    json_decref(root);
+    return status;
 }
 
 acr_status acr__cli_told(acr__cli *cli, const acr_context *from, acr_status status)

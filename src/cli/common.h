@@ -48,8 +48,9 @@ typedef struct acr__usage {
 /* Fills cli->flags. *go is false after --help, which it has printed. */
 acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go);
 
-/* ACR_E_DATA if the folder holds a run that has no model yet, saying how to finish it. */
-acr_status acr__run_unfinished(acr_context *ctx, const char *folder);
+/* ACR_E_DATA if the folder holds a run that has no model yet, saying how to finish it,
+ * or one whose model is not that of its accrue.json. Reads the model once. */
+acr_status acr__run_model_check(acr_context *ctx, const char *folder);
 /* Copies the sentence of another context into the command line's. */
 acr_status acr__cli_told(acr__cli *cli, const acr_context *from, acr_status status);
 

@@ -288,11 +288,11 @@ static acr_status refuse(acr__fitter *f, int64_t micro, int64_t limit)
     if (!configured)
         return acr__fail(f->s->ctx, ACR_E_LIMIT,
                          "this machine has %s for the process, and it needs %s at micro_batch_size "
-                         "%lld (%lld MiB)%s; nothing was written",
+                         "%lld (%lld MiB)%s; no run was begun",
                          have, need, (long long)least.opts.micro_batch, (long long)mib, best);
     return acr__fail(f->s->ctx, ACR_E_LIMIT,
                      "memory_limit is %s, and the process needs %s at micro_batch_size %lld: "
-                     "--memory_limit %lldMiB would do%s; nothing was written",
+                     "--memory_limit %lldMiB would do%s; no run was begun",
                      have, need, (long long)least.opts.micro_batch, (long long)mib, best);
 }
 

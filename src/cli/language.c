@@ -275,7 +275,7 @@ static acr_status build(acr_graph *g, const acr__config *cfg, const acr__lm *lm,
         acr_output(g, "hidden", io.hidden); /* train_sample.c reads it */
     acr_loss(g, acr_head_cross_entropy(g, io.hidden, io.head, target, ACR_NONE, &ce));
     TRY(acr_graph_finish(g));
-    return acr_graph_trainable(g, cfg->trainable.count, (const char *const *)cfg->trainable.item);
+    return acr__setup_patterns(g, cfg);
 }
 
 acr_status acr__language_graph(acr_graph **out, acr_context *ctx, const acr__config *cfg, const acr__lm *lm,

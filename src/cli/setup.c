@@ -5,6 +5,7 @@
 #include "base/shuffle.h"
 #include "cli/language.h"
 #include "cli/memory.h"
+#include "graph/graph.h"
 #include "io/file.h"
 #include "model/mlp.h"
 #include "optim/update.h"
@@ -148,6 +149,20 @@ static acr_node build_model(acr_graph *g, const acr__config *cfg, const int64_t 
     return acr__mlp_build(g, x, &mlp);
 }
 
+acr_status acr__setup_patterns(acr_graph *g, const acr__config *cfg)
+{
+    const acr__texts *exclude = &cfg->weight_decay_exclude;
+    for (int k = 0; k < exclude->count; k++) {
+        bool matched = false;
+        for (int i = 0; i < acr_param_count(g) && !matched; i++)
+            matched = acr__glob(exclude->item[k], acr_param_name(g, i));
+        FAIL_IF(!matched, acr_graph_context(g), ACR_E_CONFIG,
+                "weight_decay_exclude: the pattern '%s' matches no parameter; the first one is '%s'", exclude->item[k],
+                acr_param_name(g, 0));
+    }
+    return acr_graph_trainable(g, cfg->trainable.count, (const char *const *)cfg->trainable.item);
+}
+
 static acr_status build(acr_graph *g, const acr__config *cfg, const acr__setup_shape *shape, const float *class_weight)
 {
     const int64_t *layers = shape->layers ? shape->layers : cfg->model_layers.item;
@@ -159,7 +174,7 @@ static acr_status build(acr_graph *g, const acr__config *cfg, const acr__setup_s
     acr_output(g, "prediction", y);
     acr_loss(g, build_loss(g, cfg, y, target, weight, class_weight));
     TRY(acr_graph_finish(g));
-    return acr_graph_trainable(g, cfg->trainable.count, (const char *const *)cfg->trainable.item);
+    return acr__setup_patterns(g, cfg);
 }
 
 acr_status acr__setup_graph(acr_graph **out, acr_context *ctx, const acr__config *cfg, const acr__setup_shape *shape)

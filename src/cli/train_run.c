@@ -131,6 +131,7 @@ static acr_status on_update(void *user, const acr_report *report)
     int64_t done = report->window + 1;
     bool last = done == r->s->windows;
     acr__run_log_add(&r->log, report);
+    r->why_skipped = report->skipped ? report->skipped : r->why_skipped;
     acr__progress_add(&r->progress, report);
     r->looked += report->samples;
     double now = 0; /* not looked at: the epoch of the clock, long ago */
@@ -258,6 +259,21 @@ acr_status acr__train_run_go(acr__train_run *r, int *signal)
         status = acr__run_log_flush(&r->log);
     leave_signals();
     return status;
+}
+
+acr_status acr__train_run_skipped(const acr__train_run *r)
+{
+    static const char *const why[] = {"", ": the weight of all their samples is 0",
+                                      ": their gradient was not finite; lower learning_rate or set max_grad_norm"};
+    const int reason = r->why_skipped == 0 ? 0 : r->why_skipped == 2 ? 1 : 2;
+    acr_clock clock;
+    TRY(acr_clock_get(r->s->trainer, &clock));
+    FAIL_IF(clock.skipped > 0 && clock.updates == 0, r->s->ctx, ACR_E_DIVERGED,
+            "nothing was learned: all %lld windows were skipped%s", (long long)clock.skipped, why[reason]);
+    if (clock.skipped > 0)
+        acr__warn(r->cli, "%lld of %lld windows were skipped%s", (long long)clock.skipped, (long long)clock.windows,
+                  why[reason]);
+    return ACR_OK;
 }
 
 void acr__train_run_end(acr__train_run *r) { acr__run_log_close(&r->log); }

@@ -25,6 +25,7 @@ typedef struct acr__train_run {
     double saved_time;
     double paused;   /* seconds between updates spent on other things */
     double seconds;  /* in updates */
+    int why_skipped; /* the report's word of the last window that was; 0: none */
     acr_clock begun; /* the clock when this process took over */
 } acr__train_run;
 
@@ -34,6 +35,8 @@ acr_status acr__train_run_begin(acr__train_run *r, acr__cli *cli, acr__setup *s,
 /* Until the last window, a signal, or a failure. *signal is the one that stopped
  * it, with a checkpoint saved, or 0. */
 acr_status acr__train_run_go(acr__train_run *r, int *signal);
+/* Warns of windows that made no update; ACR_E_DIVERGED if none did. */
+acr_status acr__train_run_skipped(const acr__train_run *r);
 /* Writes model, accrue.json, record and report; takes the trainer down. The
  * record, one line of JSON, is to be freed with free(). */
 acr_status acr__train_run_finish(acr__train_run *r, char **record);

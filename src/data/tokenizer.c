@@ -268,6 +268,8 @@ acr_status acr__tokenizer_pieces(acr__tokenizer *t, const char *text, size_t n, 
     return walk(&w, text, n);
 }
 
+acr_status acr__tokenizer_rest(const acr__tokenizer *t) { return acr__bpe_rest(t->bpe); }
+
 acr_status acr__tokenizer_encode(const acr__tokenizer *t, acr__ids *out, const char *text, size_t bytes, bool special)
 {
     FAIL_IF(bytes > ACR_TEXT_BYTES, t->ctx, ACR_E_DATA, "a text of %zu bytes; at most %d are encoded at once", bytes,

@@ -303,8 +303,18 @@ acr_status acr__bpe_finish(acr__bpe *b, bool ignore_merges)
         size_t n = acr__utf8_put(acr__symbol_char((uint8_t)byte), symbol);
         b->byte_id[byte] = acr__bpe_find(b, symbol, n);
     }
-    b->known = acr__alloc(b->ctx, KNOWN * sizeof *b->known);
-    return b->known ? ACR_OK : ACR_E_NO_MEMORY;
+    return acr__bpe_rest(b);
+}
+
+/* Fresh pages, which take no memory until they are written. */
+acr_status acr__bpe_rest(acr__bpe *b)
+{
+    known *fresh = acr__alloc(b->ctx, KNOWN * sizeof *fresh);
+    if (!fresh)
+        return ACR_E_NO_MEMORY;
+    acr__free(b->ctx, b->known);
+    b->known = fresh;
+    return ACR_OK;
 }
 
 /* ---- one piece ------------------------------------------------------------------------------------- */

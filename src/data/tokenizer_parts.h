@@ -81,6 +81,8 @@ acr_status acr__bpe_merge(acr__bpe *b, int64_t rank, const char *left, size_t le
                           size_t right_n);
 /* After the merges. */
 acr_status acr__bpe_finish(acr__bpe *b, bool ignore_merges);
+/* Forgets which pieces came last, 2 MB; the next ones are looked up anew. */
+acr_status acr__bpe_rest(acr__bpe *b);
 int32_t acr__bpe_find(const acr__bpe *b, const char *text, size_t n); /* -1: no such symbol */
 const char *acr__bpe_text(const acr__bpe *b, int32_t id, size_t *n);  /* the symbol; NULL: the vocabulary has none */
 const char *acr__bpe_piece(const acr__bpe *b, int32_t id, size_t *n); /* its bytes; NULL: unused */

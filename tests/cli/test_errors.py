@@ -4,6 +4,13 @@ import os, struct, subprocess
 from helper import *
 
 
+def npy(path, shape, values):
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    head += " " * (64 - (len(head) + 11) % 64) + "\n"
+    open(path, "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() +
+                           struct.pack(f"<{len(values)}f", *values))
+
+
 def test_usage(d):
     refused(accrue("trian"), 2, "did you mean train")
     refused(accrue("zzzzzz"), 2, "--help")
@@ -45,12 +52,48 @@ def test_what_stands_in_the_folder(d):
     ok(train(SEED, f"{d}/empty"))
 
 
+def test_nothing_learned(d):
+    """Windows that made no update are told; a run without any is a failure."""
+    npy(f"{d}/x.npy", "(8, 2)", range(16)), npy(f"{d}/y.npy", "(8, 1)", range(8))
+    npy(f"{d}/zero.npy", "(8, 1)", [0] * 8), npy(f"{d}/half.npy", "(8, 1)", [0] * 4 + [1] * 4)
+    recipe = write(f"{d}/r.yaml", """
+model: {type: mlp, layers: [2, 1]}
+data: {train: {format: npy, input: x.npy, target: y.npy, weight: half.npy}, shuffle: false}
+loss: mse
+optimizer: sgd
+learning_rate: 0.01
+effective_batch_size: 4
+num_train_epochs: 2
+""")
+    a = ok(train(recipe, f"{d}/half"))
+    assert "2 of 4 windows were skipped: the weight" in a.err and a.json["updates"] == 2, a.err
+    refused(train(recipe, f"{d}/none", "--data.train.weight", f"{d}/zero.npy"), 5, "nothing was learned: all 4 windows")
+    assert not os.path.exists(f"{d}/none/model.safetensors")
+    plain = write(f"{d}/plain.yaml", open(recipe).read().replace(", weight: half.npy", ""))
+    wild = ok(train(plain, f"{d}/wild", "--learning_rate", "1e30"))
+    assert "windows were skipped: their gradient" in wild.err, wild.err
+
+
+def test_patterns_that_match_nothing(d):
+    for option in ("--trainable", "--weight_decay_exclude"):
+        refused(train(SEED, f"{d}/run", option, "*.bais"), 2, option[2:], "'*.bais' matches no parameter", "0.bias")
+
+
+def test_verify_keeps_no_limit(d):
+    """It says so."""
+    assert "--memory_limit: bounds training, not verify" in ok(accrue("verify", SEED, "--memory_limit", "1MiB")).err
+
+
+def test_damaged_model(d):
+    ok(train(SEED, f"{d}/run", "--max_steps", 3))
+    ok(accrue("eval", f"{d}/run"))
+    with open(f"{d}/run/model.safetensors", "r+b") as f:
+        f.seek(-1, os.SEEK_END)
+        f.write(b"\x40")
+    refused(accrue("eval", f"{d}/run"), 3, "model.safetensors", "weights_hash", "damaged")
+
+
 def test_shapes_that_do_not_fit(d):
-    def npy(path, shape, values):
-        head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
-        head += " " * (64 - (len(head) + 11) % 64) + "\n"
-        open(path, "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() +
-                               struct.pack(f"<{len(values)}f", *values))
     npy(f"{d}/x.npy", "(4, 3)", range(12))
     npy(f"{d}/y.npy", "(4, 2)", range(8))
     text = """
