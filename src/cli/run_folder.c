@@ -258,15 +258,15 @@ acr_status acr__run_checkpoint_open(acr__run_folder *r, acr__config *cfg, acr_ch
         TRY(acr_checkpoint_latest(&c, r->ctx, r->checkpoints));
     if (!c)
         return ACR_OK;
-    const char *config = acr_checkpoint_value(c, "config");
+    const char *config = acr_checkpoint_value(c, "config"), *data = acr_checkpoint_value(c, "data");
     acr_status status = ACR_OK;
+    cfg->same_data = data && *r->data && strcmp(data, r->data) == 0;
     if (!config)
         status = acr__fail(r->ctx, ACR_E_DATA, "%s: holds no configuration; it was not written by accrue train",
                            acr_checkpoint_path(c));
     else
         status = compare_config(r, cfg, acr_checkpoint_path(c), config, changes);
-    const char *data = acr_checkpoint_value(c, "data");
-    if (status == ACR_OK && data && *r->data && strcmp(data, r->data) != 0)
+    if (status == ACR_OK && data && *r->data && !cfg->same_data)
         status = acr__fail(r->ctx, ACR_E_DATA,
                            "%s: was trained on other data (checksum %s) than data.train gives now (%s): a file, or the "
                            "tokenizer, has changed; put it back, or begin in another output_dir",

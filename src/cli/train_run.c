@@ -119,7 +119,7 @@ static acr_status rare(acr__train_run *r, const acr_report *report, bool line, b
         status = acr__run_log_line(&r->log, report);
     if (status == ACR_OK && eval)
         status = evaluate(r);
-    if (status == ACR_OK && keep)
+    if (status == ACR_OK && keep && r->saved_at != report->window + 1) /* not the best model's, just now */
         status = save(r);
     r->paused += acr__seconds() - start;
     return status;

@@ -100,6 +100,7 @@ typedef struct acr__config {
     acr__origin origin[ACR__OPTION_COUNT];
     acr__texts notes; /* sentences worth printing: aliases, displaced and unused keys */
     acr__texts bends; /* by config_compare: changes by which the run is none that began with these options */
+    bool same_data;   /* for config_compare: the training data are known to be the same, wherever they lie now */
     bool judged_anew; /* by config_compare: what the best model is chosen by has changed */
     char *recipe;     /* absolute path of the file; NULL: none was read */
     char *file;       /* the same as the user named it, for messages */

@@ -239,12 +239,19 @@ static acr_status check_stored(acr__config *cfg, const char *stored)
     return ACR_OK;
 }
 
+/* Where the training data are: a project may be moved. */
+static bool is_place(int option)
+{
+    return option == ACR__OPT_data_train_path || option == ACR__OPT_data_train_input ||
+           option == ACR__OPT_data_train_target || option == ACR__OPT_data_train_weight || option == ACR__OPT_data_tokenizer;
+}
+
 static acr_status compare_option(acr__config *cfg, int option, three_texts *t, acr__texts *changes)
 {
     const acr__option *o = acr__option_get(option);
     bool identity = is_identity(cfg, option);
     bool judge = option == ACR__OPT_metric_for_best_model || strncmp(o->key, "data.eval.", 10) == 0;
-    if (strcmp(t->now.text, t->old.text) == 0)
+    if (strcmp(t->now.text, t->old.text) == 0 || (cfg->same_data && is_place(option)))
         return ACR_OK;
     cfg->judged_anew |= judge;
     if (!identity && o->kind != ACR__EXTENDABLE && !(judge && cfg->load_best_model_at_end))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Nothing lost: stopped, killed or extended, a run comes to the same bits and the same lines."""
-import glob, json, os, random, re, shutil, signal, subprocess, time
+import glob, json, os, random, re, shutil, signal, struct, subprocess, time
 from helper import *
 
 # Slow enough to be met in the middle: many updates, a micro-batch of 1.
@@ -285,6 +285,30 @@ def test_going_on_forgets_the_old_model(d):
     p.kill(), p.communicate()
     refused(accrue("eval", f"{d}/run"), 3, "not finished", "--max_steps")
     assert not os.path.exists(f"{d}/run/receipt.json")
+
+
+def test_a_project_is_moved(d):
+    """Its data are known by their bytes: another folder is no other run, other bytes are."""
+    os.mkdir(f"{d}/a")
+    x, y = (struct.pack(">HBB2I", 0, 13, 2, 40, n) + struct.pack(f">{40 * n}f", *(i % 9 - 4 for i in range(40 * n))) for n in (3, 2))
+    for name, idx in (("x", x), ("y", y)):
+        open(f"{d}/a/{name}.idx", "wb").write(idx)
+    write(f"{d}/a/r.yaml", """
+model: {type: mlp, layers: [3, 2]}
+data: {train: {format: idx, input: x.idx, target: y.idx}}
+loss: mse
+optimizer: adam
+learning_rate: 0.01
+effective_batch_size: 8
+""")
+    whole = ok(train(f"{d}/a/r.yaml", f"{d}/whole", "--max_steps", 12)).json
+    ok(train(f"{d}/a/r.yaml", f"{d}/a/run", "--max_steps", 5))
+    os.rename(f"{d}/a", f"{d}/b")
+    shutil.copytree(f"{d}/b", f"{d}/c")
+    more = ("--max_steps", 12, "--resume_from_checkpoint", "auto")
+    assert ok(train(f"{d}/b/r.yaml", f"{d}/b/run", *more)).json["weights_hash"] == whole["weights_hash"]
+    open(f"{d}/c/x.idx", "r+b").write(x[:-4] + struct.pack(">f", 7))
+    refused(train(f"{d}/c/r.yaml", f"{d}/c/run", *more), 2, "data.train.input")
 
 
 def test_numbered_runs_with_a_gap(d):
