@@ -40,7 +40,7 @@ static void print_help(FILE *f)
     fprintf(f, "\n  accrue COMMAND --help tells what a command takes; accrue --version\n\n"
                "Exit codes: 0 ok, 1 files or machine, 2 usage or recipe, 3 data or model file,\n"
                "4 would exceed memory_limit, 5 diverged, 6 a promise was found broken,\n"
-               "75 told to stop and saved, 130 interrupted and saved.\n");
+               "75 told to stop, 130 interrupted: saved, unless save_steps is 0.\n");
 }
 
 static const acr__command *find(const char *name)

@@ -24,7 +24,7 @@ acr_status acr__run_log_open(acr__run_log *l, acr_context *ctx, const acr__run_f
     acr__metrics_offsets at = {state->jsonl_at, state->csv_at};
     bool go_on = !fresh && at.jsonl > 0;
     TRY(acr__metrics_open(&l->metrics, ctx, folder->path, COLUMNS - (s->language ? 0 : LANGUAGE_COLUMNS), columns, go_on ? &at : NULL));
-    const char *name = go_on && *state->events ? state->events : NULL;
+    const char *name = !fresh && *state->events ? state->events : NULL;
     TRY(acr__events_open(&l->events, ctx, folder->path, name, state->events_at));
     snprintf(state->events, sizeof state->events, "%s", acr__events_name(l->events));
     l->last_time = acr__seconds();

@@ -287,6 +287,16 @@ def test_going_on_forgets_the_old_model(d):
     assert not os.path.exists(f"{d}/run/receipt.json")
 
 
+def test_one_file_of_events(d):
+    """Also where the checkpoint was written before the first line."""
+    recipe = write(f"{d}/r.yaml", MIDDLE)
+    ok(train(recipe, f"{d}/run", "--max_steps", 4, "--save_steps", 1, "--save_total_limit", 9, "--logging_steps", 100,
+             "--eval_steps", 0))
+    first = f"{d}/run/checkpoints/step-00000002.safetensors"
+    ok(train(recipe, f"{d}/run", "--max_steps", 6, "--eval_steps", 0, "--resume_from_checkpoint", first))
+    assert len(glob.glob(f"{d}/run/events.out.tfevents.*")) == 1
+
+
 def test_a_project_is_moved(d):
     """Its data are known by their bytes: another folder is no other run, other bytes are."""
     os.mkdir(f"{d}/a")
