@@ -91,7 +91,8 @@ static int64_t alive_at(const acr_plan *p, int step)
     int64_t sum = 0;
     acr_plan_entry e;
     for (int i = 0; i < acr_plan_entries(p); i++)
-        if (acr_plan_entry_get(p, i, &e) == ACR_OK && e.first <= step && step <= e.last)
+        if (acr_plan_entry_get(p, i, &e) == ACR_OK &&
+            ((e.first <= step && step <= e.last) || (e.again_first <= step && step <= e.again_last)))
             sum += (int64_t)e.bytes;
     return sum;
 }
@@ -102,10 +103,15 @@ static void print_tensors(const acr_plan *p)
     char bytes[ACR__SHORT];
     acr_plan_entry e;
     printf("tensors of the arena (offset, bytes, steps of life)\n");
-    for (int i = 0; i < acr_plan_entries(p); i++)
-        if (acr_plan_entry_get(p, i, &e) == ACR_OK)
-            printf("  %-30.60s %-16s %12lld %10s %4d to %d\n", e.name, acr_kind_name(e.kind), (long long)e.offset,
-                   acr__bytes_text((int64_t)e.bytes, bytes), (int)e.first, (int)e.last);
+    for (int i = 0; i < acr_plan_entries(p); i++) {
+        char again[40] = "";
+        if (acr_plan_entry_get(p, i, &e) != ACR_OK)
+            continue;
+        if (e.again_last >= 0)
+            snprintf(again, sizeof again, ", %d to %d", (int)e.again_first, (int)e.again_last);
+        printf("  %-30.60s %-16s %12lld %10s %4d to %d%s\n", e.name, acr_kind_name(e.kind), (long long)e.offset,
+               acr__bytes_text((int64_t)e.bytes, bytes), (int)e.first, (int)e.last, again);
+    }
     printf("\nsteps of a micro-batch (bytes alive)\n");
     for (int i = 0; i < acr_plan_steps(p); i++)
         printf("  %3d %-20s %10s\n", i, acr_plan_step_name(p, i), acr__bytes_text(alive_at(p, i), bytes));
@@ -165,6 +171,10 @@ static void json_arena(acr__json *j, const acr_plan *p)
         acr__json_i64(j, "bytes", (int64_t)e.bytes);
         acr__json_i64(j, "first", e.first);
         acr__json_i64(j, "last", e.last);
+        if (e.again_last >= 0) {
+            acr__json_i64(j, "again_first", e.again_first);
+            acr__json_i64(j, "again_last", e.again_last);
+        }
         acr__json_end(j);
     }
     acr__json_end(j);

@@ -80,9 +80,9 @@ static acr_status load_config(acr__cli *cli, acr__config **cfg)
 static acr_status write_resolved(acr__setup *s, acr__run_folder *folder)
 {
     char path[ACR__PATH_BYTES];
-    snprintf(path, sizeof path, "%s/resolved.yaml", folder->path);
-    acr_status status = acr__config_write_resolved(s->cfg, folder->history, path);
-    return status == ACR_OK ? status : acr__fail(folder->ctx, status, "%s", acr_error(s->cfg->ctx));
+    const char *text;
+    TRY(acr__cli_told(s->cli, s->cfg->ctx, acr__config_yaml(s->cfg, folder->history, &text)));
+    return acr__file_put(folder->ctx, acr__inside(folder->path, "resolved.yaml", path), text, strlen(text));
 }
 
 /* From the folder to the first update. */

@@ -208,8 +208,6 @@ acr_status acr__config_trainer_opts(const acr__config *cfg, const acr__epoch *ep
  * resume_from_checkpoint. Owned by the config. history: lines about how the run
  * was bent on resume, which no recipe can say; "": it was not. */
 acr_status acr__config_yaml(acr__config *cfg, const char *history, const char **text);
-/* The same into a file, by a temporary name and a rename. ACR_E_IO. */
-acr_status acr__config_write_resolved(acr__config *cfg, const char *history, const char *path);
 /* key=value lines of every used option, for a checkpoint's metadata. */
 acr_status acr__config_text(acr__config *cfg, const char **text);
 /* Identity options as 16 hex digits. Options at their default do not enter, so

@@ -11,11 +11,9 @@
 
 #include "config/options.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 /* Where a run goes and what it continues is not part of what it is. */
@@ -125,31 +123,6 @@ acr_status acr__config_yaml(acr__config *cfg, const char *history, const char **
         acr__buffer_add(&b, "# `accrue train` of this file gives the same weights.\n");
     write_lines(cfg, &b);
     return keep(cfg, &b, text);
-}
-
-acr_status acr__config_write_resolved(acr__config *cfg, const char *history, const char *path)
-{
-    const char *text;
-    TRY(acr__config_yaml(cfg, history, &text));
-    size_t n = strlen(path);
-    char *temporary = acr__hold(cfg->ctx, &cfg->blocks, n + 5);
-    if (!temporary)
-        return ACR_E_NO_MEMORY;
-    memcpy(temporary, path, n);
-    memcpy(temporary + n, ".tmp", 5);
-    FILE *f = fopen(temporary, "wb");
-    FAIL_IF(!f, cfg->ctx, ACR_E_IO, "%s: can't be written: %s", temporary, strerror(errno));
-    bool ok = fputs(text, f) >= 0 && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    int error = errno;
-    ok = fclose(f) == 0 && ok;
-    if (ok) {
-        ok = rename(temporary, path) == 0;
-        error = errno;
-    }
-    if (!ok)
-        remove(temporary);
-    FAIL_IF(!ok, cfg->ctx, ACR_E_IO, "%s: can't be written: %s", path, strerror(error));
-    return ACR_OK;
 }
 
 /* ---- identity -------------------------------------------------------------------- */
