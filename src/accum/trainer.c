@@ -224,7 +224,7 @@ static void mark_outputs(acr_trainer *t)
 
 /* Huge pages for the whole 2 MiB pieces inside the arena: the weights then fall
  * evenly on the cache's sets. They add nothing to the arena's size, and where the
- * system has none to give nothing happens. Then all of it is taken at once: memory
+ * system has none to give nothing happens. Then those pieces are taken at once: memory
  * that is not there is missed before the first window, not in the middle of one, and
  * no window waits for pages to be cleared. Not with the caller's allocator, whose
  * memory is not ours to advise on. */

@@ -32,12 +32,6 @@ static acr_status name_data(acr__cli *cli, const char *file, acr__flag out[2])
     return ACR_OK;
 }
 
-static bool has(const char *folder, const char *name)
-{
-    char path[ACR__PATH_BYTES];
-    return acr__file_kind(acr__inside(folder, name, path)) == 1;
-}
-
 /* The recipe of a model that nobody trains here: what a recipe must have, none of
  * which says anything about an evaluation but the first line. */
 static const char no_recipe[] = "model: {type: hf}\n"
@@ -84,9 +78,9 @@ static acr_status look_at_folder(acr_context *ctx, const char *folder, bool *hf)
             "%s: there is no such folder; give the folder of a run, as accrue train names it, or of a model with "
             "config.json",
             folder);
-    if (has(folder, "resolved.yaml"))
+    if (acr__has(folder, "resolved.yaml"))
         return acr__run_model_check(ctx, folder);
-    *hf = has(folder, "config.json");
+    *hf = acr__has(folder, "config.json");
     FAIL_IF(!*hf, ctx, ACR_E_DATA,
             "%s: has neither resolved.yaml, which a run has, nor config.json, which a model of transformers has",
             folder);

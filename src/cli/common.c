@@ -87,10 +87,9 @@ acr_status acr__run_model_check(acr_context *ctx, const char *folder)
 {
     char path[ACR__PATH_BYTES];
     json_t *root;
-    bool finished = acr__file_kind(acr__inside(folder, "accrue.json", path)) == 1;
-    if (!finished)
-        return acr__file_kind(acr__inside(folder, "resolved.yaml", path)) == 1 ? not_finished(ctx, folder) : ACR_OK;
-    TRY(acr__json_load(ctx, path, DESCRIPTION_BYTES, &root));
+    if (!acr__has(folder, "accrue.json"))
+        return acr__has(folder, "resolved.yaml") ? not_finished(ctx, folder) : ACR_OK;
+    TRY(acr__json_load(ctx, acr__inside(folder, "accrue.json", path), DESCRIPTION_BYTES, &root));
     const char *told = json_string_value(json_object_get(root, "weights_hash"));
     acr_status status = told ? compare_hash(ctx, acr__inside(folder, "model.safetensors", path), told) : ACR_OK;
     json_decref(root);
@@ -202,6 +201,12 @@ const char *acr__inside(const char *folder, const char *name, char path[ACR__PAT
 {
     snprintf(path, ACR__PATH_BYTES, "%.4096s/%s", folder, name);
     return path;
+}
+
+bool acr__has(const char *folder, const char *name)
+{
+    char path[ACR__PATH_BYTES];
+    return acr__file_kind(acr__inside(folder, name, path)) != 0;
 }
 
 /* ---- files made in memory -------------------------------------------------------- */

@@ -73,6 +73,8 @@ void acr__processor_name(char *out, size_t n);
 /* FOLDER/NAME in `path`, which is returned. */
 enum { ACR__PATH_BYTES = 4400 };
 const char *acr__inside(const char *folder, const char *name, char path[ACR__PATH_BYTES]);
+/* Whether something of that name is in the folder. */
+bool acr__has(const char *folder, const char *name);
 
 /* A file that is made in memory, so that it appears whole or not at all. A caller
  * writes to `f` and ends with put or take. */

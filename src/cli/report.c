@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 240, LINE = 8192, WIDTH = 640, HEIGHT = 220, LEFT = 64, BOTTOM = 28, TOP = 12, RIGHT = 12 };
+enum { BUCKETS = 240, WIDTH = 640, HEIGHT = 220, LEFT = 64, BOTTOM = 28, TOP = 12, RIGHT = 12 };
+enum { LINE = 8192 + 2 }; /* the longest of metrics.jsonl, and its end */
 
 typedef struct series {
     const char *key, *label, *color;
@@ -64,8 +65,9 @@ static void put_text(FILE *f, const char *s)
 
 /* ---- reading ---- */
 
-/* The number behind "key": in a line of metrics.jsonl. The lines are the log's own,
- * flat and without text, so they need no parser of JSON: a long run has many. */
+/* The number behind "key": in a line of metrics.jsonl. The lines are the log's own and
+ * flat, and quotes within a sample's text are escaped, so they need no parser of JSON: a
+ * long run has many. */
 static bool number_of(const char *line, const char *key, double *out)
 {
     char name[64];

@@ -8,13 +8,6 @@
 enum { RECORD_BYTES = 1 << 20, NUMBER = 32, MOST_RUNS = 100000 };
 #define EVENTS "events.out.tfevents."
 
-static bool has(const char *folder, const char *name)
-{
-    char path[ACR__PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return acr__file_kind(path) != 0;
-}
-
 /* ---- where -------------------------------------------------------------------- */
 typedef struct search {
     const char *begin; /* of the name */
@@ -35,7 +28,7 @@ static bool holds_run(acr__run_folder *r)
     static const char *const sign[] = {"resolved.yaml", "metrics.jsonl", "model.safetensors", "receipt.json"};
     search checkpoint = {.begin = "step-"}; /* the folder alone says nothing: a refused start leaves it */
     for (size_t i = 0; i < sizeof sign / sizeof *sign; i++)
-        if (has(r->path, sign[i]))
+        if (acr__has(r->path, sign[i]))
             return true;
     return acr__file_kind(r->checkpoints) == 2 &&
            acr__folder_list(r->ctx, r->checkpoints, see_name, &checkpoint) == ACR_OK && *checkpoint.found;
@@ -47,7 +40,7 @@ static bool stranger(acr__run_folder *r, search *out)
     static const char *const written[] = {"report.html", "tokenizer.json", "accrue.json", "metrics.csv"};
     *out = (search){.begin = EVENTS};
     for (size_t i = 0; i < sizeof written / sizeof *written; i++)
-        if (has(r->path, written[i])) {
+        if (acr__has(r->path, written[i])) {
             snprintf(out->found, sizeof out->found, "%s", written[i]);
             return true;
         }
@@ -209,7 +202,7 @@ static acr_status read_record(acr__run_folder *r, acr__config *cfg, const char *
  * run.json, with configuration and record alone. */
 static void receipt_path(const char *folder, char *out, size_t n)
 {
-    snprintf(out, n, "%s/%s", folder, !has(folder, "receipt.json") && has(folder, "run.json") ? "run.json" : "receipt.json");
+    snprintf(out, n, "%s/%s", folder, !acr__has(folder, "receipt.json") && acr__has(folder, "run.json") ? "run.json" : "receipt.json");
 }
 
 acr_status acr__run_record_read(acr__run_folder *r, acr__config *cfg, int64_t windows, char **record)

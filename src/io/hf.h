@@ -46,6 +46,8 @@ typedef struct acr__hf_index {
 } acr__hf_index;
 /* Takes root, also when it fails. */
 acr_status acr__hf_index_read(acr_context *ctx, const char *path, json_t *root, acr__hf_index *out);
+/* The tensor's place among the names; -1: the index does not name it. */
+int acr__hf_index_find(const acr__hf_index *index, const char *name);
 void acr__hf_index_free(acr_context *ctx, acr__hf_index *index);
 
 #endif

@@ -21,11 +21,13 @@ static acr_status check_file(acr_context *ctx, const char *path, const char *ten
 
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
-static int find(const acr__hf_index *index, const char *file)
+static int find(const char **texts, int count, const char *text)
 {
-    const char **at = bsearch(&file, index->files, (size_t)index->file_count, sizeof file, by_text);
-    return at ? (int)(at - index->files) : -1;
+    const char **at = bsearch(&text, texts, (size_t)count, sizeof text, by_text);
+    return at ? (int)(at - texts) : -1;
 }
+
+int acr__hf_index_find(const acr__hf_index *index, const char *name) { return find(index->names, index->count, name); }
 
 static void sort_files(acr__hf_index *index)
 {
@@ -59,7 +61,7 @@ static acr_status fill(acr_context *ctx, const char *path, const json_t *map, ac
     FAIL_IF(out->file_count > FILES_MAX, ctx, ACR_E_DATA, "%s: names %d files; at most %d are allowed", path,
             out->file_count, FILES_MAX);
     for (int i = 0; i < out->count; i++)
-        out->file[i] = find(out, json_string_value(json_object_get(map, out->names[i])));
+        out->file[i] = find(out->files, out->file_count, json_string_value(json_object_get(map, out->names[i])));
     return ACR_OK;
 }
 

@@ -52,8 +52,6 @@ static acr_status room_for(job *j, int files)
     return j->files ? ACR_OK : ACR_E_NO_MEMORY;
 }
 
-static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
-
 /* What the index says and what the files hold must be the same. */
 static acr_status compare_index(job *j, const char *path, const acr__hf_index *index)
 {
@@ -66,12 +64,12 @@ static acr_status compare_index(job *j, const char *path, const acr__hf_index *i
         for (int i = 0; i < acr_st_count(j->files[f]); i++) {
             acr_st_tensor t;
             TRY(acr_st_get(j->files[f], i, &t));
-            const char **at = bsearch(&t.name, index->names, (size_t)index->count, sizeof t.name, by_text);
-            FAIL_IF(!at, j->ctx, ACR_E_DATA, "%s: holds tensor %s, which the index does not name",
+            int at = acr__hf_index_find(index, t.name);
+            FAIL_IF(at < 0, j->ctx, ACR_E_DATA, "%s: holds tensor %s, which the index does not name",
                     acr_st_path(j->files[f]), acr__text_shown(t.name, shown));
-            FAIL_IF(index->file[at - index->names] != f, j->ctx, ACR_E_DATA,
+            FAIL_IF(index->file[at] != f, j->ctx, ACR_E_DATA,
                     "%s: holds tensor %s, which the index puts into %s", acr_st_path(j->files[f]),
-                    acr__text_shown(t.name, shown), index->files[index->file[at - index->names]]);
+                    acr__text_shown(t.name, shown), index->files[index->file[at]]);
         }
     return ACR_OK;
 }
