@@ -46,12 +46,12 @@ void acr__compact_clear(acr_trainer *t)
     }
 }
 
-acr_status acr__compact_fits(const acr_trainer *t, const int64_t *rows)
+acr_status acr__compact_fits(const acr_trainer *t, const int64_t *rows, acr_status status)
 {
     for (int i = 0; i < t->compact_count; i++) {
         acr_domain d = t->compacts[i].domain;
         int64_t would = t->window_rows[d] + rows[d], most = t->plan->opts.max_window_rows;
-        FAIL_IF(would > most, t->ctx, ACR_E_STATE,
+        FAIL_IF(would > most, t->ctx, status,
                 "the window would have %lld rows, and the plan's max_window_rows is %lld; plan it with as many or more",
                 (long long)would, (long long)most);
     }

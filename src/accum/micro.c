@@ -260,7 +260,7 @@ static acr_status accept(job *j, int members)
     TRY(count_rows(t, j->n));
     TRY(check_ids(t, t->run.rows, (const void *const *)t->slot_data, t->run.offsets + 2));
     if (j->mode == ACR_TRAIN || j->mode == ACR_FORWARD_ONLY) {
-        TRY(acr__compact_fits(t, t->run.rows));
+        TRY(acr__compact_fits(t, t->run.rows, ACR_E_DATA)); /* a pull's ragged rows: all others were counted before */
         acr__compact_assign(t);
     }
     upload(t, j->mode);

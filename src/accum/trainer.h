@@ -177,8 +177,8 @@ void acr__sum_rows(const acr_trainer *t, acr__sum *sum, const double *rows, int6
 acr_status acr__compact_list(acr_trainer *t);
 /* A window opens: no token has a row. */
 void acr__compact_clear(acr_trainer *t);
-/* Whether so many more rows, by domain, fit the window that was planned. */
-acr_status acr__compact_fits(const acr_trainer *t, const int64_t *rows);
+/* Whether so many more rows, by domain, fit the window that was planned; else `status`. */
+acr_status acr__compact_fits(const acr_trainer *t, const int64_t *rows, acr_status status);
 /* Gives rows to the tokens of a micro-batch, whose ids are in range. */
 void acr__compact_assign(acr_trainer *t);
 /* The row of an entry; NULL: it did not occur. */

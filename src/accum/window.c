@@ -59,7 +59,7 @@ static acr_status check_batch(const acr_trainer *t, const acr_batch *batch)
     rows[ACR_SAMPLE] = batch->samples;
     for (int d = 2; d < t->g->domain_count; d++)
         rows[d] = batch->offsets[d - 2][batch->samples];
-    return acr__compact_fits(t, rows);
+    return acr__compact_fits(t, rows, ACR_E_STATE);
 }
 
 static ACR_APART acr_status pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n,
@@ -68,6 +68,10 @@ static ACR_APART acr_status pull(acr_trainer *t, const acr_source *source, int64
     TRY(check_rows(t, n));
     FAIL_IF(t->g->loss == ACR_NONE, t->ctx, ACR_E_STATE,
             "the graph has no loss; use acr_window_forward and acr_window_backward");
+    int64_t rows[ACR_MAX_DOMAINS];
+    for (int d = 0; d < ACR_MAX_DOMAINS; d++)
+        rows[d] = n; /* one of each sample; a ragged one's others are known when they are there */
+    TRY(acr__compact_fits(t, rows, ACR_E_STATE));
     for (int64_t done = 0, m; done < n; done += m) {
         m = acr__min(t->plan->opts.micro_batch, n - done);
         acr_status status = ACR_OK;

@@ -225,7 +225,7 @@ static acr_status pull(void *user, int64_t window, int64_t first, int64_t n, con
     return ACR_OK;
 }
 
-/* More rows than were planned are refused: an add leaves the window as it was. */
+/* More rows than were planned are refused, and the window is as it was. */
 static void longer_windows_are_refused(void **state)
 {
     (void)state;
@@ -240,13 +240,61 @@ static void longer_windows_are_refused(void **state)
     assert_int_equal(acr_window_add(r.t, &b), ACR_E_STATE);
     assert_non_null(strstr(acr_error(r.ctx), "would have 10 rows, and the plan's max_window_rows is 9"));
     b = zoo_slice(&d, 5, 4);
+    assert_int_equal(acr_window_pull(r.t, &source, 0, 5, 5), ACR_E_STATE);
     ZOO_OK(r.ctx, acr_window_add(r.t, &b));
     assert_int_equal(acr_window_pull(r.t, &source, 0, 0, 1), ACR_E_STATE);
-    assert_int_equal(acr_window_close(r.t, NULL), ACR_E_STATE); /* a failed pull aborts */
+    ZOO_OK(r.ctx, acr_window_close(r.t, NULL));
     ZOO_OK(r.ctx, acr_window_open(r.t));
     ZOO_OK(r.ctx, acr_window_pull(r.t, &source, 0, 0, 9));
     ZOO_OK(r.ctx, acr_window_close(r.t, NULL));
     zoo_free(&d);
+    zoo_stop(&r);
+}
+
+static void ragged(acr_graph *g)
+{
+    acr_domain token = acr_domain_create(g, "token", 4);
+    acr_node id = acr_input_in(g, token, "id", ACR_I32, 1, (int64_t[]){1});
+    acr_node y = acr_input_in(g, token, "y", ACR_F32, 1, (int64_t[]){1});
+    acr_node o = acr_linear(g, acr_embedding(g, id, ENTRIES, WIDTH, "table"), 1, "fc");
+    zoo_loss(g, o, acr_mse(g, o, y, ACR_NONE));
+}
+
+/* Samples of four rows. */
+static acr_status pull_rows(void *user, int64_t window, int64_t first, int64_t n, const acr_slots *out)
+{
+    (void)window;
+    *(int64_t *)user += n;
+    for (int64_t i = 0; i <= n; i++)
+        out->offsets[0][i] = (int32_t)(4 * i);
+    for (int64_t r = 0; r < 4 * n; r++) {
+        *(int32_t *)(void *)((char *)out->data[0] + r * out->row_bytes[0]) = (int32_t)(4 * first + r);
+        *(float *)(void *)((char *)out->data[1] + r * out->row_bytes[1]) = 1;
+    }
+    return ACR_OK;
+}
+
+/* How many rows a ragged sample has its source tells. A pull of more samples than there is
+ * room for rows is refused unasked; rows that came and do not fit are the data's fault. */
+static void rows_that_come_are_counted(void **state)
+{
+    (void)state;
+    static const zoo_case c = {"ragged", ragged};
+    way w = {NULL, 1, 1, 9, ACR_SGD, PLAIN, 0};
+    zoo_opts o = options(&w);
+    zoo_run r = zoo_start(&c, &o);
+    int64_t asked = 0;
+    acr_source source = {sizeof source, &asked, pull_rows, 0};
+    ZOO_OK(r.ctx, acr_window_open(r.t));
+    assert_int_equal(acr_window_pull(r.t, &source, 0, 0, 10), ACR_E_STATE);
+    assert_int_equal(asked, 0);
+    ZOO_OK(r.ctx, acr_window_pull(r.t, &source, 0, 0, 2));
+    ZOO_OK(r.ctx, acr_window_close(r.t, NULL));
+    ZOO_OK(r.ctx, acr_window_open(r.t));
+    assert_int_equal(acr_window_pull(r.t, &source, 0, 0, 3), ACR_E_DATA);
+    assert_non_null(strstr(acr_error(r.ctx), "would have 12 rows, and the plan's max_window_rows is 9"));
+    ZOO_OK(r.ctx, acr_window_open(r.t)); /* the failed pull has aborted the one before */
+    acr_window_abort(r.t);
     zoo_stop(&r);
 }
 
@@ -257,6 +305,7 @@ int main(void)
         cmocka_unit_test(so_does_the_reference),
         cmocka_unit_test(the_plan_counts_tokens),
         cmocka_unit_test(longer_windows_are_refused),
+        cmocka_unit_test(rows_that_come_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
