@@ -12,6 +12,8 @@ static ACR_APART acr_status evaluate(acr_trainer *t, const acr_source *source, i
 {
     FAIL_IF(t->g->loss == ACR_NONE, t->ctx, ACR_E_STATE, "the graph has no loss to evaluate");
     FAIL_IF(t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward is due after acr_window_forward");
+    FAIL_IF(samples < 0, t->ctx, ACR_E_ARGUMENT, "an evaluation of %lld samples; 0 or more are allowed",
+            (long long)samples);
     const acr__exec *loss = &t->execs[t->g->loss];
     bool has_accuracy = loss->node->op == ACR_OP_bce_with_logits || acr__is_entropy(loss->node);
     acr__sum l, w, right;

@@ -56,7 +56,9 @@ static void refused_outside(zoo_run *r, acr_batch *b)
     REFUSED(r->ctx, acr_state_read(r->t, 0, 2, 0, 1, p), ACR_E_ARGUMENT, "state 2");
     REFUSED(r->ctx, acr_output_read(r->t, "nothing", 0, 1, p), ACR_E_ARGUMENT, "'nothing'");
     REFUSED(r->ctx, acr_output_read(r->t, "prediction", INT64_MAX, INT64_MAX, p), ACR_E_ARGUMENT, "'prediction'");
+    acr_eval e = ACR_EVAL_INIT;
     REFUSED(r->ctx, acr_predict(r->t, b, "nothing", p), ACR_E_ARGUMENT, "'nothing'");
+    REFUSED(r->ctx, acr_evaluate(r->t, &source, -3, &e), ACR_E_ARGUMENT, "-3 samples");
 }
 
 static void refused_inside(zoo_run *r, acr_batch *b)
