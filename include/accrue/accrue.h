@@ -409,10 +409,10 @@ typedef struct acr_report {
 /* open -> add, add, ... -> close | abort. Any batch size: what exceeds the
  * planned micro-batch is split. add copies what it keeps. After a failed add
  * the window is as it was before the call, unless it says ACR_E_CANCELLED, which
- * aborts the window. ACR_E_STATE changes nothing. Any other failure of a pull, and
- * whatever its source gives, aborts the window: how much of it the source has given
- * is not known before. Rows of ragged domains are not either: where max_window_rows
- * is too few for those that came, a pull says ACR_E_DATA. */
+ * aborts the window. ACR_E_STATE and ACR_E_ARGUMENT change nothing. Any other failure
+ * of a pull, and whatever its source gives, aborts the window: how much of it the
+ * source has given is not known before. Rows of ragged domains are not either: where
+ * max_window_rows is too few for those that came, a pull says ACR_E_DATA. */
 ACR_API acr_status acr_window_open(acr_trainer *t);
 ACR_API acr_status acr_window_add(acr_trainer *t, const acr_batch *batch);
 ACR_API acr_status acr_window_close(acr_trainer *t, acr_report *report); /* report may be NULL */
@@ -443,7 +443,8 @@ typedef struct acr_source {
     int parallel;
 } acr_source;
 /* Adds samples [first, first+n) of the source, by micro-batches of at most the
- * planned size. */
+ * planned size. ACR_E_ARGUMENT for a negative first or n, and for more samples than
+ * a window can have, 2^32 - 1. */
 ACR_API acr_status acr_window_pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n);
 
 /* Evaluation: no window is touched; dropout is off. */

@@ -36,12 +36,15 @@ void acr_window_abort(acr_trainer *t)
     t->awaiting = false;
 }
 
-/* A window past ACR_CHAIN_ROWS rows needs second accumulators. */
+/* Whether n more samples, 0 at least, fit: a window past ACR_CHAIN_ROWS rows needs second
+ * accumulators. */
 static acr_status check_rows(const acr_trainer *t, int64_t n)
 {
     FAIL_IF(!t->open, t->ctx, ACR_E_STATE, "no window is open; call acr_window_open first");
     FAIL_IF(t->awaiting, t->ctx, ACR_E_STATE, "acr_window_backward is due after acr_window_forward");
-    FAIL_IF(t->samples + n > UINT32_MAX, t->ctx, ACR_E_ARGUMENT, "2^32 samples are the most that one window can have");
+    FAIL_IF(n > UINT32_MAX - t->samples, t->ctx, ACR_E_ARGUMENT,
+            "%lld samples after the window's %lld are too many; 2^32 - 1 are the most that one can have", (long long)n,
+            (long long)t->samples);
     for (int d = 1; d < t->g->domain_count; d++) {
         int64_t rows = t->window_rows[d] + acr__plan_rows(t->plan, d, n);
         FAIL_IF(rows > ACR_CHAIN_ROWS && !t->plan->second, t->ctx, ACR_E_STATE,
@@ -65,6 +68,9 @@ static acr_status check_batch(const acr_trainer *t, const acr_batch *batch)
 static ACR_APART acr_status pull(acr_trainer *t, const acr_source *source, int64_t window, int64_t first, int64_t n,
                                  int64_t coming)
 {
+    FAIL_IF(first < 0 || n < 0 || n > INT64_MAX - first, t->ctx, ACR_E_ARGUMENT,
+            "%lld samples from %lld on cannot be pulled; neither may be negative, nor their end past 2^63 - 1",
+            (long long)n, (long long)first);
     TRY(check_rows(t, n));
     FAIL_IF(t->g->loss == ACR_NONE, t->ctx, ACR_E_STATE,
             "the graph has no loss; use acr_window_forward and acr_window_backward");

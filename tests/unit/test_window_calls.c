@@ -80,6 +80,12 @@ static void refused_inside(zoo_run *r, acr_batch *b)
     bad.data = missing;
     REFUSED(r->ctx, acr_window_add(r->t, &bad), ACR_E_ARGUMENT, "lacks input 'y'");
     REFUSED(r->ctx, acr_window_add(r->t, NULL), ACR_E_ARGUMENT, "samples");
+    acr_source source = {sizeof source, NULL, never, 0};
+    REFUSED(r->ctx, acr_window_pull(r->t, &source, 0, 0, -1), ACR_E_ARGUMENT, "-1 samples from 0 on");
+    REFUSED(r->ctx, acr_window_pull(r->t, &source, 0, -2, 1), ACR_E_ARGUMENT, "1 samples from -2 on");
+    REFUSED(r->ctx, acr_window_pull(r->t, &source, 0, INT64_MAX, 1), ACR_E_ARGUMENT, "1 samples from");
+    REFUSED(r->ctx, acr_window_pull(r->t, &source, 0, 0, INT64_MAX), ACR_E_ARGUMENT, "after the window's 8");
+    REFUSED(r->ctx, acr_window_pull(r->t, &source, 0, 0, UINT32_MAX - 7), ACR_E_ARGUMENT, "after the window's 8");
 }
 
 static void refused_calls_change_nothing(void **state)
