@@ -486,7 +486,8 @@ typedef struct acr_train_opts {
     void *user;
 } acr_train_opts;
 #define ACR_TRAIN_OPTS_INIT {sizeof(acr_train_opts), 0, 1, 0, 0, NULL, NULL, NULL, NULL}
-/* Continues from the trainer's clock. Windows per epoch: ceil (floor if drop_last). */
+/* Continues from the trainer's clock. Windows per epoch: ceil (floor if drop_last).
+ * After an error the window that it had open is aborted, the caller's own never. */
 ACR_API acr_status acr_train(acr_trainer *t, const acr_train_opts *opts);
 
 /* Seeded tools that data sources need: rule 8's permutation of [0, n) and a

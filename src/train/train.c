@@ -12,25 +12,31 @@ static int64_t windows_per_epoch(const acr_train_opts *o)
     return whole + (tail && !o->drop_last);
 }
 
-static acr_status one_window(acr_trainer *t, const acr_train_opts *o, int64_t window, int64_t micro, acr_report *report)
+static acr_status fill(acr_trainer *t, const acr_train_opts *o, int64_t window, int64_t micro)
 {
     int64_t per_epoch = windows_per_epoch(o);
     int64_t first = window % per_epoch * o->effective_batch;
     int64_t n = acr__min(o->effective_batch, o->samples - first);
-    TRY(acr_window_open(t));
     if (!o->on_micro_batch)
-        TRY(acr_window_pull(t, o->source, window / per_epoch, first, n));
-    for (int64_t done = 0; o->on_micro_batch && done < n;) {
+        return acr_window_pull(t, o->source, window / per_epoch, first, n);
+    for (int64_t done = 0; done < n;) {
         int64_t m = acr__min(micro, n - done);
         TRY(acr__window_pull_some(t, o->source, window / per_epoch, first + done, m, n - done));
         done += m;
-        acr_status status = o->on_micro_batch(o->user, done, n);
-        if (status != ACR_OK) {
-            acr_window_abort(t);
-            return status;
-        }
+        TRY(o->on_micro_batch(o->user, done, n));
     }
-    return acr_window_close(t, report);
+    return ACR_OK;
+}
+
+static acr_status one_window(acr_trainer *t, const acr_train_opts *o, int64_t window, int64_t micro, acr_report *report)
+{
+    TRY(acr_window_open(t));
+    acr_status status = fill(t, o, window, micro);
+    if (status == ACR_OK)
+        status = acr_window_close(t, report);
+    if (status != ACR_OK)
+        acr_window_abort(t); /* what was refused has left it open */
+    return status;
 }
 
 acr_status acr_train(acr_trainer *t, const acr_train_opts *o)

@@ -247,6 +247,30 @@ static void diverged(void **state)
     bench_close(&b);
 }
 
+/* What is refused changes no window, so the loop aborts the one that it has opened. */
+static void errors_leave_no_window(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t effective;
+        acr_status status;
+    } cases[] = {{INT32_MAX, ACR_E_STATE}, {INT64_C(1) << 32, ACR_E_ARGUMENT}};
+    for (int i = 0; i < 2; i++) {
+        bench b;
+        float p;
+        bench_open(&b, &regression_case, 10, 3);
+        acr_train_opts large = b.o;
+        large.samples = large.effective_batch = cases[i].effective;
+        assert_int_equal(acr_train(b.r.t, &large), cases[i].status);
+        assert_int_equal(b.j.calls, 0);
+        ZOO_OK(b.r.ctx, acr_param_read(b.r.t, 0, 0, 1, &p));
+        ZOO_OK(b.r.ctx, acr_param_write(b.r.t, 0, 0, 1, &p));
+        ZOO_OK(b.r.ctx, acr_train(b.r.t, &b.o));
+        assert_int_equal(b.j.reports, 3);
+        bench_close(&b);
+    }
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -311,7 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_over_epochs), cmocka_unit_test(ragged_tail),    cmocka_unit_test(resume),
         cmocka_unit_test(micro_batches_are_told), cmocka_unit_test(callbacks_stop), cmocka_unit_test(diverged),
-        cmocka_unit_test(refused), cmocka_unit_test(fetched_ahead),
+        cmocka_unit_test(errors_leave_no_window), cmocka_unit_test(refused), cmocka_unit_test(fetched_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
