@@ -94,8 +94,10 @@ ACR_API int acr_context_threads(const acr_context *ctx);
 ACR_API const char *acr_context_isa(const acr_context *ctx);
 /* The i-th instruction-set path this machine can run, NULL past the last. */
 ACR_API const char *acr_isa_name(int i);
-/* Asks the running call to stop at the next micro-batch with ACR_E_CANCELLED.
- * Async-signal-safe. acr_cancelled tells; acr_cancel_clear takes it back. */
+/* Asks the running call, and those after it, to stop at the next micro-batch with
+ * ACR_E_CANCELLED. Async-signal-safe. acr_cancelled tells; acr_cancel_clear takes it
+ * back. Calls of one micro-batch are short and do not ask: acr_window_forward,
+ * acr_window_backward, acr_decode; nor does acr_window_close. */
 ACR_API void acr_cancel(acr_context *ctx);
 ACR_API int acr_cancelled(const acr_context *ctx);
 ACR_API void acr_cancel_clear(acr_context *ctx);
@@ -455,7 +457,8 @@ typedef struct acr_eval {
 } acr_eval;
 #define ACR_EVAL_INIT {sizeof(acr_eval), 0, 0, 0, 0}
 ACR_API acr_status acr_evaluate(acr_trainer *t, const acr_source *source, int64_t samples, acr_eval *out);
-/* Forward only; targets are not needed (their data[i] may be NULL). out: [rows, cols] f32. */
+/* Forward only; targets are not needed (their data[i] may be NULL). out: [rows, cols] f32;
+ * after ACR_E_CANCELLED it holds the rows of the micro-batches before. */
 ACR_API acr_status acr_predict(acr_trainer *t, const acr_batch *batch, const char *name, float *out);
 
 /* One sequence at a time, continued call by call: feeds n tokens (at most the rows

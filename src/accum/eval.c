@@ -8,6 +8,14 @@
 #include <stdatomic.h>
 #include <string.h>
 
+/* Between two micro-batches. */
+static acr_status go_on(const acr_trainer *t, int64_t done, int64_t samples, const char *what)
+{
+    FAIL_IF(atomic_load_explicit(&t->ctx->cancel, memory_order_relaxed), t->ctx, ACR_E_CANCELLED,
+            "cancelled after %lld of %lld samples of the %s", (long long)done, (long long)samples, what);
+    return ACR_OK;
+}
+
 static ACR_APART acr_status evaluate(acr_trainer *t, const acr_source *source, int64_t samples, acr_eval *out)
 {
     FAIL_IF(t->g->loss == ACR_NONE, t->ctx, ACR_E_STATE, "the graph has no loss to evaluate");
@@ -22,8 +30,7 @@ static ACR_APART acr_status evaluate(acr_trainer *t, const acr_source *source, i
     acr__sum_clear(&right);
     for (int64_t done = 0, n; done < samples; done += n) {
         n = acr__min(t->plan->opts.micro_batch, samples - done);
-        FAIL_IF(atomic_load_explicit(&t->ctx->cancel, memory_order_relaxed), t->ctx, ACR_E_CANCELLED,
-                "cancelled after %lld of %lld samples of the evaluation", (long long)done, (long long)samples);
+        TRY(go_on(t, done, samples, "evaluation"));
         TRY(acr__micro_run(t, ACR_EVALUATE, source, 0, done, n, n));
         int64_t rows = t->run.rows[loss->domain];
         acr__sum_rows(t, &l, t->run.loss.loss, rows);
@@ -59,6 +66,7 @@ acr_status acr_predict(acr_trainer *t, const acr_batch *batch, const char *name,
     FAIL_IF(node == ACR_NONE, t->ctx, ACR_E_ARGUMENT, "there is no output '%s'", name);
     for (int64_t done = 0, n; done < batch->samples; done += n) {
         n = acr__min(t->plan->opts.micro_batch, batch->samples - done);
+        TRY(go_on(t, done, batch->samples, "prediction"));
         TRY(acr__micro_run(t, ACR_PREDICT, &source, 0, done, n, n));
         int64_t rows = t->run.rows[t->execs[node].domain];
         TRY(acr_output_read(t, name, 0, rows, out));

@@ -86,12 +86,12 @@ static acr_status evaluate(acr__train_run *r)
     r->state.eval_due = 1;
     TRY(acr__run_log_flush(&r->log)); /* an evaluation may take long */
     TRY(acr_evaluate(s->trainer, &s->eval_source, s->eval_info.samples, &e));
+    char *sample;
+    TRY(acr__train_sample(r, &sample)); /* stopped here, the evaluation is still due: its line is not written */
     r->state.eval_due = 0;
     r->state.eval_step = clock.windows;
     r->state.eval_loss = e.loss;
     r->state.eval_accuracy = e.accuracy;
-    char *sample;
-    TRY(acr__train_sample(r, &sample));
     acr_status logged = acr__run_log_eval(&r->log, clock.updates, clock.windows, &e, sample);
     acr__free(s->ctx, sample);
     TRY(logged);

@@ -438,6 +438,9 @@ static void cancel(void **state)
     assert_true(acr_cancelled(r.ctx));
     REFUSED(r.ctx, acr_window_close(r.t, NULL), ACR_E_STATE, "no window is open");
     REFUSED(r.ctx, acr_evaluate(r.t, &source, 9, &e), ACR_E_CANCELLED, "after 0 of 9");
+    acr_batch b = zoo_slice(&d, 0, 9);
+    float out[9 * REG_OUT];
+    REFUSED(r.ctx, acr_predict(r.t, &b, "prediction", out), ACR_E_CANCELLED, "after 0 of 9");
     assert_true(state_and_clock(&r) == before);
     acr_cancel_clear(r.ctx);
     assert_false(acr_cancelled(r.ctx));
