@@ -358,6 +358,8 @@ typedef struct acr_trainer acr_trainer;
 ACR_API acr_status acr_trainer_create(acr_trainer **out, acr_plan *plan, const acr_trainer_opts *opts);
 ACR_API void acr_trainer_destroy(acr_trainer *t);
 ACR_API const acr_graph *acr_trainer_graph(const acr_trainer *t); /* borrowed */
+/* "sgd", "adam", "adamw", or "none" where the plan only predicts. */
+ACR_API const char *acr_trainer_optimizer(const acr_trainer *t);
 
 /* Copies in canonical layout (row-major, f32), elements [first, first+n).
  * Writing inside an open window is refused with ACR_E_STATE. */

@@ -129,7 +129,7 @@ ACR_API acr_status acr_model_load(acr_trainer *t, const char *path, const acr_mo
 
 /* ---- checkpoints -----------------------------------------------------------
  * One safetensors file: "param.NAME", "state.SLOT.NAME", and as metadata the
- * clock, the numerics, the caller's keys, and an XXH3-128 over all of it. */
+ * clock, the numerics, the optimizer, the caller's keys, and an XXH3-128 over all of it. */
 typedef struct acr_checkpoint_opts {
     size_t size;
     const char *recipe_hash;  /* NULL: none */
@@ -153,7 +153,7 @@ ACR_API const char *acr_checkpoint_value(const acr_checkpoint *c, const char *ke
 ACR_API acr_st *acr_checkpoint_tensors(acr_checkpoint *c); /* borrowed */
 /* "" or, from acr_checkpoint_latest, which newer files were passed over and why. */
 ACR_API const char *acr_checkpoint_note(const acr_checkpoint *c);
-/* Numerics, names, shapes and optimizer are compared first; ACR_E_DATA names what
+/* Numerics, optimizer, names and shapes are compared first; ACR_E_DATA names what
  * differs and the trainer is as it was. Then parameters, state and clock are put
  * back. */
 ACR_API acr_status acr_checkpoint_restore(acr_checkpoint *c, acr_trainer *t);

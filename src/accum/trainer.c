@@ -409,6 +409,12 @@ acr_status acr_gradient_read(acr_trainer *t, int param, int64_t first, int64_t n
 
 const acr_graph *acr_trainer_graph(const acr_trainer *t) { return t->g; }
 
+const char *acr_trainer_optimizer(const acr_trainer *t)
+{
+    static const char *const names[] = {"none", [ACR_SGD] = "sgd", [ACR_ADAM] = "adam", [ACR_ADAMW] = "adamw"};
+    return names[t->plan->opts.optimizer];
+}
+
 int acr_state_slots(const acr_trainer *t) { return t->plan->slots; }
 
 const char *acr_state_name(const acr_trainer *t, int slot)

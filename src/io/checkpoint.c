@@ -18,6 +18,7 @@
 #define FORMAT "1"
 #define PRIVATE "accrue."
 #define CHECKSUM PRIVATE "checksum"
+#define OPTIMIZER PRIVATE "optimizer"
 
 enum { ROOM = ACR_IO_BYTES / (int)sizeof(float), NUMBER = 24 };
 
@@ -137,7 +138,7 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const meta *)a)->key, ((const meta *)b)->key);
 }
 
-enum { OWN = 9, CLOCKS = 6 }; /* metadata of our own, without the checksum; numbers in it */
+enum { OWN = 10, CLOCKS = 6 }; /* metadata of our own, without the checksum; numbers in it */
 
 /* Fills pairs (room for OWN + opts->count), sorted; numbers is where the clock's
  * text lives. */
@@ -150,6 +151,7 @@ static acr_status gather(const contents *c, const acr_checkpoint_opts *opts, met
     pairs[n++] = (meta){PRIVATE "checkpoint", FORMAT};
     snprintf(numbers[k], NUMBER, "%d", acr_numerics());
     pairs[n++] = (meta){PRIVATE "numerics", numbers[k++]};
+    pairs[n++] = (meta){OPTIMIZER, acr_trainer_optimizer(c->t)};
     pairs[n++] = (meta){PRIVATE "recipe_hash", opts->recipe_hash ? opts->recipe_hash : ""};
 #define PUT(field)                                                \
     snprintf(numbers[k], NUMBER, "%lld", (long long)clock.field); \
@@ -419,6 +421,10 @@ static acr_status compare(const acr_checkpoint *cp, const contents *c)
     FAIL_IF(cp->numerics != acr_numerics(), c->ctx, ACR_E_DATA,
             "%s: was written with numerics %d; this version computes numerics %d, whose bits differ",
             acr_st_path(cp->st), cp->numerics, acr_numerics());
+    const char *there = acr_st_metadata(cp->st, OPTIMIZER), *here = acr_trainer_optimizer(c->t);
+    /* files of before this key tell by the state they hold, which adam and adamw share */
+    FAIL_IF(there && strcmp(there, here), c->ctx, ACR_E_DATA,
+            "%s: is a checkpoint of another optimizer: %.20s there, %s here", acr_st_path(cp->st), there, here);
     for (int i = 0; i < c->count; i++)
         TRY(compare_one(cp, c, &c->items[i]));
     for (int i = 0; i < acr_st_count(cp->st); i++) {

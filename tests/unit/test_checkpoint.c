@@ -156,7 +156,7 @@ static void test_foreign(void **state)
         const char *says;
     } cases[] = {{1, "dimension 0 of param.fc1.bias is 6 there, 5 here"},
                  {2, "no parameter fc2.bias"},
-                 {3, "another optimizer"}};
+                 {3, "another optimizer: sgd there, adamw here"}};
     net *const nets[] = {&a, &wide, &flat, &sgd};
     for (size_t i = 0; i < 3; i++) {
         net_fill(nets[cases[i].from], 9);
@@ -186,6 +186,26 @@ static void test_foreign(void **state)
     assert_true(net_holds(&a, 1));
     for (int i = 0; i < 4; i++)
         net_close(nets[i]);
+}
+
+/* Adam and AdamW keep the same state; a file from before the name was kept says nothing. */
+static void test_optimizer(void **state)
+{
+    (void)state;
+    net adam, adamw;
+    net_open_as(&adam, 5, 1, ACR_ADAM);
+    net_open(&adamw);
+    net_fill(&adam, 8);
+    net_fill(&adamw, 2);
+    assert_int_equal(acr_checkpoint_save(adam.t, path, NULL), ACR_OK);
+    assert_int_equal(acr_checkpoint_load(adamw.t, path, NULL), ACR_E_DATA);
+    assert_says(adamw.ctx, "another optimizer: adam there, adamw here");
+    assert_true(net_holds(&adamw, 2));
+    forge(adam.ctx, "accrue.optimizer", "accrue.optimizes");
+    assert_int_equal(acr_checkpoint_load(adamw.t, path, NULL), ACR_OK);
+    assert_true(net_holds(&adamw, 8));
+    net_close(&adam);
+    net_close(&adamw);
 }
 
 static void test_latest(void **state)
@@ -463,7 +483,7 @@ int main(void)
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_every_byte_counts), cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_latest),    cmocka_unit_test(test_prune),             cmocka_unit_test(test_model),
         cmocka_unit_test(test_model_refused), cmocka_unit_test(test_lock),          cmocka_unit_test(test_clean),
-        cmocka_unit_test(test_folder_create),
+        cmocka_unit_test(test_folder_create), cmocka_unit_test(test_optimizer),
     };
     return cmocka_run_group_tests(tests, setup, scratch_teardown);
 }
