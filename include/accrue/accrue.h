@@ -265,8 +265,8 @@ ACR_API int acr_param_ndim(const acr_graph *g, int i);
 ACR_API int64_t acr_param_dim(const acr_graph *g, int i, int axis);
 ACR_API int64_t acr_param_elements(const acr_graph *g, int i); /* -1: no such parameter */
 ACR_API int acr_param_index(const acr_graph *g, const char *name); /* -1 */
-/* Before the plan: only parameters that match one of the glob patterns ('*', '?')
- * are trained; the others get neither gradient nor optimizer state. */
+/* Before the first plan, else ACR_E_STATE: only parameters that match one of the glob
+ * patterns ('*', '?') are trained; the others get neither gradient nor optimizer state. */
 ACR_API acr_status acr_graph_trainable(acr_graph *g, int count, const char *const *patterns);
 
 /* ---- plan ------------------------------------------------------------------

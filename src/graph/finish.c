@@ -177,6 +177,8 @@ acr_status acr_graph_finish(acr_graph *g)
 acr_status acr_graph_trainable(acr_graph *g, int count, const char *const *patterns)
 {
     FAIL_IF(!g->finished, g->ctx, ACR_E_STATE, "acr_graph_trainable comes after acr_graph_finish");
+    FAIL_IF(g->planned, g->ctx, ACR_E_STATE,
+            "acr_graph_trainable comes before acr_plan_create; build the graph anew to train other parameters");
     for (int k = 0; k < count; k++) {
         int matched = 0;
         for (int i = 0; i < g->param_count; i++)

@@ -119,7 +119,7 @@ struct acr_graph {
     acr__block *blocks;
     int block_count, block_capacity;
 
-    bool finished;
+    bool finished, planned; /* planned: a plan was made, and says what has a gradient */
     acr_status status; /* the first failure of a building call */
     char sentence[ACR_SENTENCE];
 };

@@ -555,6 +555,7 @@ acr_status acr_plan_create(acr_plan **out, acr_graph *g, const acr_plan_opts *op
         acr_plan_destroy(p);
     else
         *out = p;
+    g->planned |= status == ACR_OK;
     return status;
 }
 
