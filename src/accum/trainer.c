@@ -346,7 +346,8 @@ static acr_status check_range(const acr_trainer *t, int param, int64_t first, in
     return ACR_OK;
 }
 
-/* In the canon's mode: the reference's doubles are rounded to floats. */
+/* In the canon's mode, in and out: the reference's doubles are rounded to floats, and a
+ * float below the normal ones would be read as 0. */
 static ACR_APART acr_status copy_out(const acr_trainer *t, const char *from, int64_t n, float *out)
 {
     acr__fetch_floats(t, from, 0, n, out);
@@ -357,6 +358,19 @@ static acr_status read_floats(const acr_trainer *t, const char *from, int64_t n,
 {
     acr_status status;
     ACR_IN_CANON(status, copy_out(t, from, n, out));
+    return status;
+}
+
+static ACR_APART acr_status copy_in(const acr_trainer *t, char *to, int64_t n, const float *in)
+{
+    acr__put_floats(t, to, 0, n, in);
+    return ACR_OK;
+}
+
+static acr_status write_floats(const acr_trainer *t, char *to, int64_t n, const float *in)
+{
+    acr_status status;
+    ACR_IN_CANON(status, copy_in(t, to, n, in));
     return status;
 }
 
@@ -371,9 +385,8 @@ acr_status acr_param_write(acr_trainer *t, int param, int64_t first, int64_t n, 
     TRY(check_range(t, param, first, n));
     FAIL_IF(t->open, t->ctx, ACR_E_STATE, "'%s' cannot be written inside a window; close or abort it first",
             t->g->params[param].name);
-    acr__put_floats(t, acr__value_at(t, &t->plan->param_places[param].at, first), 0, n, in);
     t->packed_valid = false;
-    return ACR_OK;
+    return write_floats(t, acr__value_at(t, &t->plan->param_places[param].at, first), n, in);
 }
 
 int acr_param_trainable(const acr_trainer *t, int param)
@@ -445,8 +458,7 @@ acr_status acr_state_write(acr_trainer *t, int param, int slot, int64_t first, i
     TRY(check_state(t, param, slot, first, n));
     FAIL_IF(t->open, t->ctx, ACR_E_STATE, "the state of '%s' cannot be written inside a window",
             t->g->params[param].name);
-    acr__put_floats(t, acr__state_at(t, &t->plan->param_places[param].at, slot, first), 0, n, in);
-    return ACR_OK;
+    return write_floats(t, acr__state_at(t, &t->plan->param_places[param].at, slot, first), n, in);
 }
 
 acr_context *acr__trainer_context(const acr_trainer *t) { return t->ctx; }

@@ -523,6 +523,33 @@ static void callers_mode(void **state)
     }
 }
 
+/* What is written comes back: in the reference floats become doubles and floats again. */
+static void subnormals_are_kept(void **state)
+{
+    (void)state;
+    for (int reference = 0; reference < 2; reference++) {
+        zoo_opts o = options();
+        o.reference = reference;
+        zoo_run r = zoo_start(&regression_case, &o);
+        const uint32_t bits = 0x00000123;
+        uint32_t value = 0, moment = 0;
+        float f, back[2];
+        memcpy(&f, &bits, sizeof f);
+        acr__fp_set(HOSTILE);
+        ZOO_OK(r.ctx, acr_param_write(r.t, 0, 0, 1, &f));
+        ZOO_OK(r.ctx, acr_state_write(r.t, 0, 1, 0, 1, &f));
+        ZOO_OK(r.ctx, acr_param_read(r.t, 0, 0, 1, back));
+        ZOO_OK(r.ctx, acr_state_read(r.t, 0, 1, 0, 1, back + 1));
+        assert_int_equal(acr__fp_get(), HOSTILE);
+        acr__fp_set(ACR_FP_DEFAULT);
+        memcpy(&value, back, sizeof value);
+        memcpy(&moment, back + 1, sizeof moment);
+        assert_int_equal(value, bits);
+        assert_int_equal(moment, bits);
+        zoo_stop(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -537,6 +564,7 @@ int main(void)
         cmocka_unit_test(external_is_refused),
         cmocka_unit_test(cancel),
         cmocka_unit_test(callers_mode),
+        cmocka_unit_test(subnormals_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
