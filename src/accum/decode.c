@@ -14,9 +14,9 @@
 enum { PIECE = 256 };
 
 typedef struct pass {
-    acr_trainer *t;
-    acr__run tail; /* the last row alone */
-    int split;     /* the step it begins with */
+    const acr_trainer *t;
+    acr_domain domain; /* of its rows */
+    int split;         /* the step from which on the last row is alone */
 } pass;
 
 static acr_node input_named(const acr_graph *g, const char *name)
@@ -82,10 +82,13 @@ static void put_rows(const acr_trainer *t, acr_node node, const int32_t *id, int
 
 static void member(void *arg, int index, int count)
 {
-    pass *p = arg;
+    const pass *p = arg;
     const acr_trainer *t = p->t;
+    acr__run tail = t->run; /* copied within the call of the team, whose turn its tickets carry */
+    tail.rows[p->domain] = 1;
+    tail.base[p->domain] = t->run.rows[p->domain] - 1;
     acr__steps_run(t, &t->run, 0, p->split, t->decoded, index, count);
-    acr__steps_run(t, &p->tail, p->split, t->plan->forward_count, t->decoded, index, count);
+    acr__steps_run(t, &tail, p->split, t->plan->forward_count, t->decoded, index, count);
 }
 
 /* Multiply-adds of the pass, about; and the step behind the last attention. */
@@ -139,10 +142,8 @@ static ACR_APART acr_status decode(acr_trainer *t, int64_t n, const int32_t *ids
     memset(run->base, 0, sizeof run->base);
     run->rows[d] = n;
     run->offsets[d] = offsets;
-    pass p = {t, *run, 0};
+    pass p = {t, d, 0};
     int64_t work = measure(t, n, &p.split);
-    p.tail.rows[d] = 1;
-    p.tail.base[d] = n - 1;
     acr__team_run(t, work, member, &p);
     run->offsets[d] = NULL;
     run->rows[d] = 0; /* acr_output_read has none of these rows */
