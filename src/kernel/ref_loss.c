@@ -12,8 +12,9 @@
  *                     l = log(sum e^d) sum T - sum T d,              dl = q sum T - T
  *
  * Invariant: a row whose weight is 0 (an ignored label, a masked sample) gives
- * +0 in every output, whatever its numbers are; so it can't poison a window with
- * a NaN. Sums over a row are rule 3's.
+ * +0 in every output, whatever its prediction and target are: a NaN among those
+ * goes no further. One among the row's inputs does: a weight gradient adds its
+ * 0 * NaN. Sums over a row are rule 3's.
  *
  * Labels are in range or ignore_index: checked where the data comes in. */
 #include "kernel/ref_rows.h"
