@@ -324,6 +324,10 @@ acr_status acr__tokens_build(acr__tokens *s, const acr__tokens_desc *desc, bool 
         status = find_tokens(&b, file);
     if (status == ACR_OK && *file) /* the plan counts what is held now, and must not depend on the cache */
         status = acr__tokenizer_rest(s->tokenizer);
+    if (status != ACR_OK) {
+        acr__token_file_close(*file);
+        *file = NULL;
+    }
     if (status == ACR_OK && !whole && !*file)
         s->text_bytes = memory_needed(&b, !s->tokenizer);
     acr__ids_free(b.ctx, &b.ids);
