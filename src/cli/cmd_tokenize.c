@@ -318,8 +318,44 @@ static acr_status decode(job *j)
 
 /* ---- the command --------------------------------------------------------------------------- */
 
+/* A file of the kind that is to be written, or an empty one. */
+static bool replaceable(job *j, const char *path)
+{
+    int fd;
+    int64_t bytes;
+    if (acr__file_open(j->cli->ctx, path, &fd, &bytes) != ACR_OK)
+        return false;
+    acr__file_end(fd);
+    if (bytes == 0 || !given(j, TRAIN))
+        return bytes == 0 || acr__token_file_is(path);
+    acr__tokenizer *old = NULL;
+    bool is = acr__tokenizer_open(&old, j->cli->ctx, path) == ACR_OK;
+    acr__tokenizer_close(old);
+    return is;
+}
+
+/* A new result takes the place of an old one, and of nothing else: the text and the
+ * tokenizer may be all there is of them. */
+static acr_status check_out(job *j)
+{
+    const acr__flags *flags = &j->cli->flags;
+    const char *out = value(j, OUT);
+    if (!out || acr__file_kind(out) == 0)
+        return ACR_OK;
+    for (int i = -1; i < flags->positional_count; i++) {
+        const char *in = i < 0 ? value(j, TOKENIZER) : flags->positional[i];
+        FAIL_IF(in && acr__file_same(out, strcmp(in, "-") == 0 ? NULL : in), j->cli->ctx, ACR_E_CONFIG,
+                "--out %.300s: is the file that is read as %.300s, and is left as it is; give another --out", out, in);
+    }
+    FAIL_IF(!replaceable(j, out), j->cli->ctx, ACR_E_CONFIG,
+            "--out %.300s: is there already and is no %s, and is left as it is; give another --out", out,
+            given(j, TRAIN) ? "tokenizer.json" : "token file");
+    return ACR_OK;
+}
+
 static acr_status run(job *j)
 {
+    TRY(check_out(j));
     if (given(j, TRAIN))
         return learn(j);
     FAIL_IF(!given(j, TOKENIZER), j->cli->ctx, ACR_E_CONFIG,

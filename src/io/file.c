@@ -273,6 +273,16 @@ int acr__file_kind(const char *path)
     return S_ISREG(s.st_mode) ? 1 : S_ISDIR(s.st_mode) ? 2 : 3;
 }
 
+bool acr__file_same(const char *a, const char *b)
+{
+    struct stat s, t;
+    int rc;
+    SYSTEM(rc, false, NULL, stat(a, &s));
+    if (rc == 0)
+        SYSTEM(rc, false, NULL, b ? stat(b, &t) : fstat(STDIN_FILENO, &t));
+    return rc == 0 && s.st_dev == t.st_dev && s.st_ino == t.st_ino;
+}
+
 static acr_status load_open(acr_context *ctx, const char *path, int fd, size_t bytes, char **out)
 {
     char *text = acr__alloc(ctx, bytes + 1);

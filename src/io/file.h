@@ -34,6 +34,8 @@ acr_status acr__file_rename(acr_context *ctx, const char *from, const char *to);
 acr_status acr__file_remove(acr_context *ctx, const char *path);
 /* 0: nothing there that can be seen, 1: a file, 2: a folder, 3: something else. */
 int acr__file_kind(const char *path);
+/* Whether two paths lead to one file; b NULL: stdin. */
+bool acr__file_same(const char *a, const char *b);
 /* A small text file whole, with a zero byte after it (not counted in *bytes).
  * More than `limit` bytes, or missing: ACR_E_DATA. Free with acr__free. */
 acr_status acr__file_load(acr_context *ctx, const char *path, size_t limit, char **out, size_t *bytes);

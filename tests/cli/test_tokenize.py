@@ -159,6 +159,33 @@ def test_usage(d):
         assert len(line) <= 80, line
 
 
+def test_out_replaces_nothing_else(d):
+    """The texts, the tokenizer that is read and files of another kind stay, by whatever path --out names them."""
+    text = write(f"{d}/t.txt", TEXT)
+    ok(tokenize("--train", 300, "--out", f"{d}/tok.json", text))
+    os.symlink("t.txt", f"{d}/link")
+    os.link(f"{d}/tok.json", f"{d}/again.json")
+    write(f"{d}/notes", "mine")
+    os.mkfifo(f"{d}/pipe")
+    learn, use = ("--train", 300, text), ("--tokenizer", f"{d}/tok.json", text)
+    before = {f: open(f"{d}/{f}").read() for f in ("t.txt", "tok.json", "notes")}
+    for how, out, words in ((learn, "t.txt", "is read as"), (learn, "link", "t.txt"), (use, "t.txt", "is read as"),
+                            (use, "link", "t.txt"), (use, "../" + os.path.basename(d) + "/tok.json", "is read as"),
+                            (use, "again.json", "tok.json"), (use, "notes", "no token file"),
+                            (learn, "notes", "no tokenizer.json"), (use, "pipe", "no token file"),
+                            ((*use[:2], "-"), "notes", "read as -")):
+        with open(f"{d}/notes") as stdin:
+            p = subprocess.run([ACCRUE, "tokenize", *map(str, how), "--out", f"{d}/{out}"], stdin=stdin,
+                               capture_output=True, text=True, env=environment())
+        refused(Answer(p.returncode, p.stdout, p.stderr), 2, out, words, "another --out")
+    assert before == {f: open(f"{d}/{f}").read() for f in before} and os.path.islink(f"{d}/link")
+    assert sorted(os.listdir(d)) == ["again.json", "link", "notes", "pipe", "t.txt", "tok.json"]
+    ok(tokenize(*learn, "--out", f"{d}/tok.json"))  # an older result is replaced, and so is an empty file
+    write(f"{d}/a.tok", "")
+    for _ in range(2):
+        ok(tokenize(*use, "--out", f"{d}/a.tok"))
+
+
 def test_bad_files(d):
     text = write(f"{d}/t.txt", "text")
     refused(tokenize("--tokenizer", f"{d}/none.json", text), 3, "none.json")
