@@ -23,9 +23,9 @@
  *            is left out (info.left_out)
  *
  * validation_split takes documents of the set away from training: round(share *
- * documents) of them, chosen by the seed. Where that is not one document, stream
- * takes the last tokens instead and whole takes one document. Training and
- * validation share no token, neither as an input nor as a target.
+ * documents) of them, chosen by the seed. Where that is not one document, or there
+ * is only one, stream takes the last tokens instead; whole takes one document at
+ * least. Training and validation share no token, neither as an input nor as a target.
  *
  * Memory does not grow with the data: ids are read with pread, and a list of the
  * sequences that is longer than ACR_TABLE_HELD is a file without a name.

@@ -54,7 +54,7 @@ static acr_status choose_part(packer *p, const acr__tokens_desc *d)
     if (d->validation_split == 0)
         return ACR_OK;
     p->taken = (int64_t)(d->validation_split * (double)c->documents + 0.5);
-    p->ranked = p->s->whole || p->taken > 0;
+    p->ranked = p->s->whole || (p->taken > 0 && c->documents > 1);
     if (p->ranked) {
         FAIL_IF(c->documents < 2, p->s->ctx, ACR_E_DATA,
                 "%s: there is one document, so packing: whole leaves nothing to split; packing: stream divides it",

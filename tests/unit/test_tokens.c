@@ -315,6 +315,14 @@ static void split_tail(void **state)
     token_file_make(in_folder("single.tok"), 1000, 1, (int[]){50}, NULL);
     d.path = in_folder("single.tok");
     tokens_refused(&d, ACR_E_DATA, "packing: stream divides it");
+    d.packing = "stream"; /* as is said, whatever the share */
+    d.validation_split = 0.6;
+    memset(seen, 0, sizeof seen);
+    mark(&d, seen, 't', true);
+    d.validation = true;
+    mark(&d, seen, 'v', true);
+    for (int t = 0; t < 50; t++)
+        assert_int_equal(seen[t], t < 20 ? 't' : 'v');
 }
 
 /* -- order ---------------------------------------------------------------- */
