@@ -175,7 +175,7 @@ static acr_status whole_document(packer *p, int64_t document, int64_t begin, int
         count_odd(&p->s->info.left_out, document, end - begin);
         return ACR_OK;
     }
-    if (piece.next)
+    if (end - begin > n + 1) /* of one token more it is the last row's target */
         count_odd(&p->s->info.cut, document, end - begin);
     p->s->info.targets += targets;
     p->s->info.documents++;

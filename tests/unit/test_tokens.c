@@ -208,6 +208,14 @@ static void whole(void **state)
     assert_int_equal(info->left_out.count, 1);
     assert_int_equal(info->documents, 5);
     acr__tokens_close(set);
+    /* Of one token more than a sequence has rows nothing is lost. */
+    token_file_make(in_folder("w.tok"), 100, 2, (int[]){11, 12}, NULL);
+    set = tokens_open(&d);
+    info = acr__tokens_info_of(set);
+    assert_int_equal(info->targets, 20);
+    assert_int_equal(info->cut.count, 1);
+    assert_int_equal(info->cut.document, 1);
+    acr__tokens_close(set);
 }
 
 /* Thousands of documents: none is divided, none missing, and little room is lost. */
