@@ -118,7 +118,7 @@ acr_status acr__column_check(acr_context *ctx, const acr__column *c, int which, 
     memset(counts, 0, sizeof counts);
     if (moments)
         *moments = (acr__moments){.min = INFINITY, .max = -INFINITY};
-    FAIL_IF(!isfinite(acr__transformed(c, 255)), ctx, ACR_E_DATA,
+    FAIL_IF(u8 && !isfinite(acr__transformed(c, 255)), ctx, ACR_E_DATA,
             "%s: scale %g, mean %g and deviation %g take a byte beyond f32", c->array.place, c->scale, c->mean,
             c->deviation);
     if (u8 && !moments)

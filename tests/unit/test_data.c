@@ -624,6 +624,14 @@ static void bad_values(void **state)
     d.normalization_given = true;
     d.deviation = 1e-3;
     refused_with(&d, ACR_E_DATA, "sample 2", "f32");
+    float tiny[3] = {1e-37f, 2e-37f, 3e-37f}; /* a scale that would take bytes beyond f32 suits them */
+    write_npy("tiny.npy", "<f4", "(3,)", tiny, sizeof tiny);
+    d = describe("npy", "tiny.npy", NULL);
+    d.scale = 1e-37;
+    acr__dataset_close(opened(&d));
+    write_npy("bytes.npy", "|u1", "(3,)", (uint8_t[]){1, 2, 3}, 3);
+    d.input = in_folder("bytes.npy");
+    refused_with(&d, ACR_E_DATA, "bytes.npy: scale 1e-37", "a byte beyond f32");
     float same[3] = {2, 2, 2};
     write_npy("same.npy", "<f4", "(3,)", same, sizeof same);
     d = describe("npy", "same.npy", NULL);
