@@ -6,6 +6,7 @@
 #include "cli/language.h"
 #include "cli/memory.h"
 #include "graph/graph.h"
+#include "config/options.h"
 #include "io/file.h"
 #include "model/mlp.h"
 #include "optim/update.h"
@@ -237,12 +238,18 @@ acr_status acr__setup_graph_again(acr_graph **out, acr_context *ctx, const acr__
 static acr_status check_schedule(acr__setup *s)
 {
     acr_trainer_opts *o = &s->trainer_opts;
-    if (o->schedule != ACR_CONSTANT && o->warmup_steps > o->total_steps) {
+    if (o->schedule != ACR_CONSTANT && o->warmup_steps >= o->total_steps) {
         acr__warn(s->cli, "the run's %lld updates are all warm-up (warmup_steps is %lld)", (long long)o->total_steps,
                   (long long)o->warmup_steps);
         o->total_steps = o->warmup_steps;
         o->decay_steps = 0;
     }
+    int64_t room = o->total_steps - o->warmup_steps;
+    FAIL_IF(o->schedule == ACR_WSD && o->decay_steps > room, s->ctx, ACR_E_CONFIG,
+            "%s: %lld updates are more than the %lld that warmup_steps leaves of the run's %lld; decay_steps: %lld "
+            "would do",
+            acr__config_where(s->cfg, ACR__OPT_decay_steps), (long long)o->decay_steps, (long long)room,
+            (long long)o->total_steps, (long long)room);
     return acr__update_check(s->ctx, o, (acr_optimizer)s->cfg->optimizer);
 }
 

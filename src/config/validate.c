@@ -243,13 +243,28 @@ static acr_status check_loss(acr__config *cfg)
     return ACR_OK;
 }
 
+/* A tenth of what the warm-up leaves of the run, as decay_steps takes it. */
+static void tell_decay(const acr__config *cfg, char *out, size_t size)
+{
+    acr__horizon run = cfg->max_steps, up = cfg->warmup_steps;
+    if (run.unit == ACR__UNIT_AUTO)
+        run = (acr__horizon){cfg->num_train_epochs, ACR__UNIT_EPOCHS};
+    double rest = up.unit == run.unit && up.count < run.count ? run.count - up.count : run.count;
+    char number[32];
+    acr__real_format(run.unit == ACR__UNIT_EPOCHS ? rint(rest * 1e6) / 1e7 : fmax(1, floor(rest / 10)), number);
+    snprintf(out, size, "%s%s", number,
+             run.unit == ACR__UNIT_EPOCHS ? "e" : run.unit == ACR__UNIT_TOKENS ? "t" : "");
+}
+
 static acr_status check_optimizer(acr__config *cfg)
 {
+    char decay[48];
+    tell_decay(cfg, decay, sizeof decay);
     FAIL_IF(cfg->optimizer == ACR_SGD && cfg->nesterov && (cfg->momentum == 0 || cfg->dampening != 0), cfg->ctx,
             ACR_E_CONFIG, "%s: needs momentum above 0 and dampening 0", acr__config_where(cfg, ACR__OPT_nesterov));
     FAIL_IF(cfg->lr_scheduler_type == ACR_WSD && cfg->decay_steps.unit == ACR__UNIT_AUTO, cfg->ctx, ACR_E_CONFIG,
-            "%s: wsd needs decay_steps, the updates at the end in which the rate falls; add decay_steps: 100",
-            acr__config_where(cfg, ACR__OPT_lr_scheduler_type));
+            "%s: wsd needs decay_steps, the updates at the end in which the rate falls; add decay_steps: %s",
+            acr__config_where(cfg, ACR__OPT_lr_scheduler_type), decay);
     return ACR_OK;
 }
 
@@ -341,9 +356,9 @@ acr_status acr__config_validate(acr__config *cfg)
     TRY(check_unused(cfg));
     TRY(check_model(cfg));
     TRY(check_loss(cfg));
-    TRY(check_optimizer(cfg));
     TRY(check_language(cfg));
     TRY(check_horizons(cfg));
     TRY(check_length(cfg));
+    TRY(check_optimizer(cfg));
     return check_output(cfg);
 }

@@ -29,6 +29,23 @@ def test_bad_values_leave_no_folder(d):
         assert not os.path.exists(f"{d}/run")
 
 
+def test_advice_for_wsd_works(d):
+    """What is named for decay_steps is a value that the run takes, however short it is."""
+    wsd = ("--lr_scheduler_type", "wsd")
+    for length in (("--max_steps", 3), ("--max_steps", "0.7e"), ("--num_train_epochs", 5),
+                   ("--max_steps", 90, "--warmup_steps", 88), ("--max_steps", 9, "--warmup_steps", 9)):
+        a = refused(accrue("plan", SEED, *wsd, *length), 2, "wsd needs decay_steps", "add decay_steps: ")
+        good = a.err.split("add decay_steps: ")[1].strip()
+        ok(accrue("plan", SEED, *wsd, *length, "--decay_steps", good))
+    far = (*wsd, "--max_steps", 10, "--warmup_steps", 2, "--decay_steps")
+    a = refused(accrue("plan", SEED, *far, 100), 2, "--decay_steps: 100 updates", "the 8 that warmup_steps leaves",
+                "the run's 10", "decay_steps: 8 would do")
+    assert "total_steps" not in a.err
+    ok(accrue("plan", SEED, *far, 8))
+    refused(accrue("plan", SEED, *far, 0), 2, "above 0")
+    refused(accrue("plan", SEED, *far, "auto"), 2, "neither updates")
+
+
 def test_text_that_is_not_utf8(d):
     """It could not be read back from resolved.yaml or a checkpoint."""
     refused(train(SEED, f"{d}/run", "--name", b"caf\xe9"), 2, "--name", "not UTF-8: byte 0xe9 at 4")

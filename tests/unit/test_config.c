@@ -318,7 +318,7 @@ static void rules_of_sections(void **state)
     refuse(WHOLE "trainable: []\n", "nothing would be trained");
     refuse(WHOLE "nesterov: true\n", "nesterov|momentum");
     refuse(WHOLE "nesterov: true\nmomentum: 0.9\ndampening: 0.1\n", "dampening");
-    refuse(WHOLE "lr_scheduler_type: wsd\n", "decay_steps");
+    refuse(WHOLE "lr_scheduler_type: wsd\ndecay_steps: auto\n", "decay_steps|neither updates");
     refuse(WHOLE "loss_reduction: mean_of_micro_batches\n", "micro_batch_size");
     refuse(WHOLE "load_best_model_at_end: true\n", "data.eval");
     refuse(WHOLE "name: a/b\n", "name|folder");
