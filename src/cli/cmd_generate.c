@@ -237,7 +237,7 @@ static acr_status print_json(const session *s, const acr__generation *g, double 
     int64_t made = g->ids.count - g->prompt;
     acr__json j = {.f = stdout};
     acr__json_object(&j, NULL);
-    acr__json_text(&j, "text", s->text.bytes ? s->text.bytes : "");
+    acr__json_bytes(&j, "text", s->text.bytes, s->text.count);
     acr__json_array(&j, "ids");
     for (int64_t i = g->prompt; i < g->ids.count; i++)
         acr__json_i64(&j, NULL, g->ids.id[i]);

@@ -244,11 +244,11 @@ acr_status acr__draft_put(acr__draft *d, acr_status status)
 }
 
 /* ---- JSON ---------------------------------------------------------------------- */
-static void put_quoted(FILE *f, const char *s)
+static void put_quoted(FILE *f, const char *s, size_t n)
 {
     fputc('"', f);
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
         if (c == '"' || c == '\\')
             fprintf(f, "\\%c", c);
         else if (c < 32 || c == 127)
@@ -265,7 +265,7 @@ static void put_key(acr__json *j, const char *key)
         fputs(", ", j->f);
     j->more[j->depth] = true;
     if (key) {
-        put_quoted(j->f, key);
+        put_quoted(j->f, key, strlen(key));
         fputs(": ", j->f);
     }
 }
@@ -293,11 +293,16 @@ void acr__json_end(acr__json *j)
 
 void acr__json_text(acr__json *j, const char *key, const char *value)
 {
-    put_key(j, key);
     if (value)
-        put_quoted(j->f, value);
+        acr__json_bytes(j, key, value, strlen(value));
     else
-        fputs("null", j->f);
+        acr__json_raw(j, key, "null");
+}
+
+void acr__json_bytes(acr__json *j, const char *key, const char *value, size_t n)
+{
+    put_key(j, key);
+    put_quoted(j->f, value, n);
 }
 
 void acr__json_i64(acr__json *j, const char *key, int64_t value)

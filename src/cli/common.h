@@ -103,6 +103,7 @@ void acr__json_object(acr__json *j, const char *key);
 void acr__json_array(acr__json *j, const char *key);
 void acr__json_end(acr__json *j);
 void acr__json_text(acr__json *j, const char *key, const char *value); /* NULL: null */
+void acr__json_bytes(acr__json *j, const char *key, const char *value, size_t n); /* zero bytes may be among them */
 void acr__json_i64(acr__json *j, const char *key, int64_t value);
 void acr__json_f64(acr__json *j, const char *key, double value);
 void acr__json_bool(acr__json *j, const char *key, bool value);

@@ -117,6 +117,17 @@ def test_sample_of_line_breaks(d):
     assert samples and all(len(s) < 1500 for s in samples), samples
 
 
+def test_generated_zero_bytes(d):
+    """They are characters of the text like others, in JSON too."""
+    recipe = recipe_in(d, steps=30)
+    write(f"{d}/a.txt", " \0" * 3000)
+    ok(train(recipe, f"{d}/run"))
+    args = ("generate", f"{d}/run", "--prompt_file", write(f"{d}/prompt", " \0"), "--temperature", 0, "--max_new_tokens", 4)
+    told = ok(accrue(*args, "--json"))
+    assert "\\u0000" in told.out and told.json["text"] == " \0" * 4, told.out
+    assert ok(accrue(*args)).out == " \0" * 5 + "\n"
+
+
 def test_memory_of_a_sample(d):
     recipe = recipe_in(d, steps=1)
     text = write(f"{d}/long.txt", text_of(3000))
