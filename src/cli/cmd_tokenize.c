@@ -6,6 +6,7 @@
  *     --tokenizer T --decode           ids to text
  *
  * Nothing here knows how text becomes tokens; memory does not grow with it. */
+#include "base/utf8.h"
 #include "cli/tokenize.h"
 #include "data/token_file.h"
 #include "io/file.h"
@@ -42,6 +43,9 @@ typedef struct job {
 static bool given(const job *j, int which) { return j->cli->flags.switch_value[which] != NULL; }
 
 static const char *value(const job *j, int which) { return j->cli->flags.switch_value[which]; }
+
+/* What goes to stdout is an object a document. */
+static bool as_json(const job *j) { return given(j, JSONL) || j->cli->flags.json; }
 
 /* ---- learning ------------------------------------------------------------------------ */
 
@@ -111,7 +115,7 @@ static acr_status learn(job *j)
 /* Takes what is certain of the document at hand, and empties j->ids. */
 static acr_status put_ids(job *j)
 {
-    bool json = given(j, JSONL) || j->cli->flags.json;
+    bool json = as_json(j);
     if (j->ids.count)
         j->newest = j->ids.id[j->ids.count - 1];
     j->tokens += j->ids.count;
@@ -126,7 +130,7 @@ static acr_status put_ids(job *j)
 
 static acr_status encode_document(job *j, acr__document *d, bool *more)
 {
-    bool json = given(j, JSONL) || j->cli->flags.json, last = true, begun = false;
+    bool json = as_json(j), last = true, begun = false;
     const char *text;
     size_t n;
     do {
@@ -247,47 +251,69 @@ static acr_status list_ids(job *j, const json_t *list)
     return ACR_OK;
 }
 
-static acr_status print_text(job *j)
+/* The text of j->ids, and empties them. In JSON the bytes of a character that goes on
+ * in the document's next ids wait for them. */
+static acr_status print_text(job *j, bool first, bool last)
 {
-    j->chars.count = 0;
-    TRY(acr__tokenizer_decode(j->t, &j->chars, j->ids.id, j->ids.count, given(j, NO_SPECIAL)));
-    if (!given(j, JSONL)) {
-        fwrite(j->chars.bytes, 1, j->chars.count, stdout);
+    acr__chars *c = &j->chars;
+    TRY(acr__tokenizer_decode(j->t, c, j->ids.id, j->ids.count, given(j, NO_SPECIAL)));
+    j->ids.count = 0;
+    if (!as_json(j)) {
+        fwrite(c->bytes, 1, c->count, stdout);
+        c->count = 0;
         return ACR_OK;
     }
-    /* Ids may stop inside of a character, JSON may not. */
-    json_t *line = json_pack("{s:s%}", "text", j->chars.bytes ? j->chars.bytes : "", j->chars.count);
-    FAIL_IF(!line, j->cli->ctx, ACR_E_DATA,
-            "%s: the ids give bytes that are not UTF-8, which JSON cannot hold; without "
-            "--jsonl they are printed as they are",
+    size_t whole = acr__utf8_bad(c->bytes, c->count), rest = c->count - whole;
+    FAIL_IF(rest > 3 || (rest > 0 && last), j->cli->ctx, ACR_E_DATA,
+            "%s: the ids give bytes that are not UTF-8, which JSON cannot hold; without --json and --jsonl they are "
+            "printed as they are",
             j->in.where);
-    json_dumpf(line, stdout, 0);
-    json_decref(line);
-    printf("\n");
+    fputs(first ? "{\"text\": \"" : "", stdout);
+    acr__json_escape(stdout, c->bytes, whole);
+    fputs(last ? "\"}\n" : "", stdout);
+    if (rest)
+        memmove(c->bytes, c->bytes + whole, rest);
+    c->count = rest;
+    return ACR_OK;
+}
+
+/* A document of a token file. What ended it is told between two texts, and is no part
+ * of one. */
+static acr_status decode_document(job *j, const acr__token_file *f, int64_t at, int64_t end, bool between)
+{
+    enum { PIECE = 1024 };
+    int32_t ids[PIECE];
+    if (!between && at < end) {
+        TRY(acr__token_file_read(f, end - 1, 1, ids));
+        end -= (ids[0] & ~ACR_TOKEN_UNLEARNED) == acr__token_file_head(f)->eos;
+    }
+    for (bool first = true; first || at < end; first = false) {
+        int64_t n = acr__min(PIECE, end - at);
+        TRY(acr__token_file_read(f, at, n, ids));
+        for (int64_t i = 0; i < n; i++)
+            ids[i] &= ~ACR_TOKEN_UNLEARNED;
+        TRY(acr__ids_add(j->cli->ctx, &j->ids, ids, n));
+        at += n;
+        TRY(print_text(j, first, at == end));
+    }
     return ACR_OK;
 }
 
 /* A token file's text. */
 static acr_status decode_file(job *j, const char *path)
 {
-    enum { PIECE = 1024 };
     acr__token_file *f;
-    int32_t ids[PIECE];
     TRY(acr__token_file_open(&f, j->cli->ctx, path));
+    snprintf(j->in.where, sizeof j->in.where, "%s", path);
     acr_status status = ACR_OK;
     if (strcmp(acr__token_file_head(f)->tokenizer, acr__tokenizer_hash(j->t)) != 0)
         status = acr__fail(j->cli->ctx, ACR_E_DATA, "%s: its tokens are another tokenizer's than %s", path,
                            value(j, TOKENIZER));
-    for (int64_t at = 0, n, all = acr__token_file_tokens(f); status == ACR_OK && at < all; at += n) {
-        n = acr__min(PIECE, all - at);
-        status = acr__token_file_read(f, at, n, ids);
-        j->ids.count = 0;
-        for (int64_t i = 0; status == ACR_OK && i < n; i++) {
-            ids[i] &= ~ACR_TOKEN_UNLEARNED;
-            status = acr__ids_add(j->cli->ctx, &j->ids, &ids[i], 1);
-        }
+    int64_t begin = 0, end = 0, documents = acr__token_file_documents(f);
+    for (int64_t d = 0; status == ACR_OK && d < documents; d++, begin = end) {
+        status = acr__token_file_ends(f, d, 1, &end);
         if (status == ACR_OK)
-            status = print_text(j);
+            status = decode_document(j, f, begin, end, !as_json(j) && d + 1 < documents);
     }
     acr__token_file_close(f);
     return status;
@@ -304,7 +330,6 @@ static acr_status decode(job *j)
         const char *text = NULL;
         json_t *list = NULL;
         size_t n;
-        j->ids.count = 0;
         if (given(j, JSONL))
             TRY(acr__texts_in_value(&j->in, &list));
         else
@@ -312,7 +337,7 @@ static acr_status decode(job *j)
         if (!list && !text)
             return ACR_OK;
         TRY(list ? list_ids(j, list) : read_ids(j, text, n));
-        TRY(print_text(j));
+        TRY(print_text(j, true, true));
     }
 }
 

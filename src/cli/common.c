@@ -244,9 +244,8 @@ acr_status acr__draft_put(acr__draft *d, acr_status status)
 }
 
 /* ---- JSON ---------------------------------------------------------------------- */
-static void put_quoted(FILE *f, const char *s, size_t n)
+void acr__json_escape(FILE *f, const char *s, size_t n)
 {
-    fputc('"', f);
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
         if (c == '"' || c == '\\')
@@ -256,6 +255,12 @@ static void put_quoted(FILE *f, const char *s, size_t n)
         else
             fputc(c, f);
     }
+}
+
+static void put_quoted(FILE *f, const char *s, size_t n)
+{
+    fputc('"', f);
+    acr__json_escape(f, s, n);
     fputc('"', f);
 }
 

@@ -107,6 +107,7 @@ void acr__json_bytes(acr__json *j, const char *key, const char *value, size_t n)
 void acr__json_i64(acr__json *j, const char *key, int64_t value);
 void acr__json_f64(acr__json *j, const char *key, double value);
 void acr__json_bool(acr__json *j, const char *key, bool value);
+void acr__json_escape(FILE *f, const char *s, size_t n); /* a part of a text, without its quotes */
 void acr__json_raw(acr__json *j, const char *key, const char *value); /* a JSON value as text */
 
 /* report.c: FOLDER/report.html from what lies in the run folder (resolved.yaml,

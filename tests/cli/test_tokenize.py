@@ -127,6 +127,21 @@ def test_back_from_a_token_file(d):
     refused(accrue("inspect", f"{d}/a.tok"), 3, "a.tok", "damaged")
 
 
+def test_documents_back_from_a_token_file(d):
+    """Each document's text as it was: the token that ended it stands between two, or JSON does."""
+    texts = ["one\n", "", "a\0b \u00e9 " + "\U0001f600" * 2000, "<|endoftext|>x", "last\n"]
+    path = jsonl(f"{d}/in.jsonl", texts)
+    ok(tokenize("--tokenizer", GPT2, "--jsonl", path, "--out", f"{d}/a.tok"))
+    decode = ("--tokenizer", GPT2, "--decode", f"{d}/a.tok")
+    assert ok(tokenize(*decode)).out == "<|endoftext|>".join(texts)
+    assert [json.loads(l) for l in ok(tokenize(*decode, "--json")).out.splitlines()] == [{"text": t} for t in texts]
+    ok(tokenize("--tokenizer", GPT2, "--jsonl", path, "--out", f"{d}/a.tok", "--eos", "none"))
+    assert ok(tokenize(*decode)).out == "".join(texts)
+    text = write(f"{d}/t.txt", TEXT)
+    ok(tokenize("--tokenizer", GPT2, text, "--out", f"{d}/a.tok"))
+    assert ok(tokenize(*decode)).out == TEXT
+
+
 def test_decode(d):
     assert ok(tokenize("--tokenizer", GPT2, "--decode", "-", given=b"40 69\n  273 79\r\n0")).out == "Hello<|endoftext|>"
     assert ok(tokenize("--tokenizer", GPT2, "--decode", "--no-special", "-", given=b"40 0 69")).out == "He"
@@ -135,6 +150,9 @@ def test_decode(d):
     refused(tokenize("--tokenizer", GPT2, "--decode", "-", given=b"40 69\n1 2 x"), 3, "stdin:2:5", "[0, 1500)")
     for bad in (b"1500", b"-1", b"1.5", b"99999999999999999999", b"1,2"):
         refused(tokenize("--tokenizer", GPT2, "--decode", "-", given=bad), 3, "stdin:1:1")
+    lines = ok(tokenize("--tokenizer", GPT2, "--decode", "--json", "-", given=b"40 69\n\n273 79")).out.splitlines()
+    assert [json.loads(l) for l in lines] == [{"text": "He"}, {"text": ""}, {"text": "llo"}], lines
+    refused(tokenize("--tokenizer", GPT2, "--decode", "--json", "-", given=b"163"), 3, "stdin:1", "not UTF-8")
     half = tokenize("--tokenizer", GPT2, "--decode", "--jsonl", "-", given=b'{"ids": [163]}')
     refused(half, 3, "stdin:1", "not UTF-8")
     for bad in (b'{"ids": 1}', b'{"ids": [1500]}', b'{"ids": ["a"]}', b'{"ids": [1.0]}', b'{"ids": [-1]}'):
