@@ -162,7 +162,8 @@ static void clean(demo *d)
 
 acr_status acr__cmd_demo(acr__cli *cli)
 {
-    acr__usage usage = {.text = "Trains Fashion-MNIST with one effective batch and several micro-batches, then\n"
+    acr__usage usage = {.no_json = true,
+                        .text = "Trains Fashion-MNIST with one effective batch and several micro-batches, then\n"
                                 "the recipe as shipped. Under two minutes on two cores; nothing is kept.\n"};
     bool go;
     TRY(acr__cli_flags(cli, &usage, &go));

@@ -27,7 +27,7 @@ static void print_usage(const acr__cli *cli, const acr__usage *usage)
     if (usage->text)
         printf("\n%s", usage->text);
     printf("\n");
-    acr__switches_print_help(stdout, usage->switch_count, usage->switches);
+    acr__switches_print_help(stdout, usage->switch_count, usage->switches, !usage->no_json);
     if (usage->uses)
         acr__options_print_help(stdout, usage->uses);
 }
@@ -42,6 +42,8 @@ acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
         print_usage(cli, usage);
         return ACR_OK;
     }
+    FAIL_IF(usage->no_json && cli->flags.json, cli->ctx, ACR_E_CONFIG,
+            "accrue %s: --json: its result is for people to read; accrue train --json has one for programs", c->name);
     int given = cli->flags.positional_count;
     FAIL_IF(given < usage->least, cli->ctx, ACR_E_CONFIG, "accrue %s: %s is missing; usage: accrue %s %s", c->name,
             given ? "an argument" : "what it is to work on", c->name, c->arguments);

@@ -43,6 +43,7 @@ typedef struct acr__usage {
     int switch_count;
     const acr__switch *switches;
     int least, most;  /* positional arguments */
+    bool no_json;     /* --json is refused */
     const char *text; /* a paragraph for --help, lines of at most 80 columns; may be NULL */
 } acr__usage;
 /* Fills cli->flags. *go is false after --help, which it has printed. */

@@ -222,7 +222,8 @@ acr_status acr__config_compare(acr__config *cfg, const char *stored, acr__texts 
 
 /* ---- what the table prints ------------------------------------------------- */
 void acr__options_print_help(FILE *f, int use);                      /* 80 columns, grouped */
-void acr__switches_print_help(FILE *f, int count, const acr__switch *switches); /* with --json and so on */
+/* With --quiet and so on, and --json where the command has it. */
+void acr__switches_print_help(FILE *f, int count, const acr__switch *switches, bool json);
 void acr__options_print_markdown(FILE *f);                           /* docs/options.md */
 void acr__options_print_schema(FILE *f);                             /* docs/accrue.schema.json */
 void acr__options_print_completion(FILE *f, int count, const char *const *commands); /* for bash */

@@ -87,11 +87,12 @@ void acr__options_print_help(FILE *f, int use)
                "Flag, then environment (ACCRUE_LEARNING_RATE), then recipe, then [default].\n");
 }
 
-void acr__switches_print_help(FILE *f, int count, const acr__switch *switches)
+void acr__switches_print_help(FILE *f, int count, const acr__switch *switches, bool json)
 {
     for (int i = 0; i < count; i++)
         print_flag(f, switches[i].name, switches[i].value, switches[i].help);
-    print_flag(f, "json", NULL, "the result as one JSON object, on the last line");
+    if (json)
+        print_flag(f, "json", NULL, "the result as one JSON object, on the last line");
     print_flag(f, "quiet", NULL, "or -q: errors only");
     print_flag(f, "verbose", NULL, "or -v: say more");
     print_flag(f, "help", NULL, "or -h: this");

@@ -19,6 +19,8 @@ def test_usage(d):
     refused(accrue("train", SEED, SEED), 2, "one argument too many")
     refused(accrue("train", SEED, "--lerning_rate", "1"), 2, "learning_rate")
     refused(accrue("train", f"{d}/none.yaml"), 2, "none.yaml")
+    refused(accrue("demo", "--json"), 2, "accrue demo: --json")
+    assert "--json" not in ok(accrue("demo", "--help")).out and "--json" in ok(accrue("doctor", "--help")).out
 
 
 def test_bad_values_leave_no_folder(d):

@@ -336,7 +336,7 @@ static void help_for_train(FILE *f)
 {
     static const acr__switch fit = {"fit", "SIZES",
                                     "a list of limits, each with the micro-batch and the time that it would mean"};
-    acr__switches_print_help(f, 1, &fit);
+    acr__switches_print_help(f, 1, &fit, true);
     acr__options_print_help(f, ACR__FOR_TRAIN);
 }
 
