@@ -1,10 +1,7 @@
 /* cmd_plan.c: accrue plan RECIPE: where every byte would go, and how long it
  * would take. It trains nothing and writes nothing. */
 #include "cli/memory.h"
-
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+#include "config/options.h"
 
 enum { FITS = 24 };
 
@@ -14,19 +11,6 @@ typedef struct choice {
     acr__fit fit;
     double window_seconds;
 } choice;
-
-/* "512MiB", "6GiB", bytes; -1: none of these. */
-static int64_t read_size(const char *text)
-{
-    char *end;
-    errno = 0;
-    double v = strtod(text, &end);
-    static const char *const unit[] = {"", "KiB", "MiB", "GiB", "TiB"};
-    for (int u = 0; u < 5 && !errno && end != text && v > 0; u++, v *= 1024)
-        if (strcmp(end, unit[u]) == 0)
-            return v < 1e18 ? (int64_t)v : -1;
-    return -1;
-}
 
 static double window_seconds(const acr__setup *s, const acr__fitter *f, const acr__fit *fit)
 {
@@ -232,9 +216,11 @@ static acr_status run(acr__cli *cli, acr__setup *s, acr__config *cfg)
 {
     static choice fits[FITS];
     const char *fit = cli->flags.switch_value[0];
-    int64_t most = fit ? read_size(fit) : 0;
+    double bytes = 0;
     int count = 0;
-    FAIL_IF(most < 0, cli->ctx, ACR_E_CONFIG, "--fit: '%.40s' is no size; write 512MiB or 6GiB", fit);
+    FAIL_IF(fit && !(acr__size_read(fit, &bytes) && bytes >= 1 && bytes <= 0x1p62), cli->ctx, ACR_E_CONFIG,
+            "--fit: '%.40s' is no size; write 512MiB or 6GiB", fit);
+    int64_t most = (int64_t)bytes;
     TRY(acr__setup_begin(s, cli, cfg, NULL, 0));
     acr_status status = most ? list_fits(s, most, fits, &count) : ACR_OK;
     TRY(acr__cli_told(cli, s->ctx, status));

@@ -95,6 +95,7 @@ void acr__option_format(const acr__config *cfg, int option, acr__style style, ac
 bool acr__option_is(const acr__config *cfg, int option, const char *words);
 void acr__real_format(double value, char out[32]); /* the shortest text that reads back equal */
 bool acr__real_read(const char *text, double *out); /* digits, a point, an exponent; finite */
+bool acr__size_read(const char *text, double *bytes); /* the same, or 512KiB, 64 MiB, 1.5GiB, 2TiB */
 /* The value's address as its C type. */
 void *acr__option_at(const acr__config *cfg, int option);
 

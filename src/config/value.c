@@ -78,6 +78,31 @@ bool acr__real_read(const char *text, double *out)
     return true;
 }
 
+bool acr__size_read(const char *text, double *bytes)
+{
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
+    char digits[64];
+    size_t n = strlen(text);
+    double factor = 1;
+    for (size_t i = 0; i < 4; i++) {
+        if (n > 3 && strcmp(text + n - 3, units[i].unit) == 0) {
+            factor = units[i].bytes;
+            n -= 3;
+            break;
+        }
+    }
+    while (n > 0 && factor > 1 && text[n - 1] == ' ')
+        n--;
+    snprintf(digits, sizeof digits, "%.*s", n < sizeof digits ? (int)n : 0, text);
+    if (!acr__real_read(digits, bytes))
+        return false;
+    *bytes *= factor;
+    return true;
+}
+
 void acr__real_format(double value, char out[32])
 {
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
@@ -144,27 +169,10 @@ static acr_status read_real(acr__config *cfg, const acr__option *o, const char *
 
 static acr_status read_size(acr__config *cfg, const acr__option *o, const char *where, const char *text, int64_t *out)
 {
-    static const struct {
-        const char *unit;
-        double bytes;
-    } units[] = {{"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
-    char digits[64];
-    size_t n = strlen(text);
-    double factor = 1, value;
-    for (size_t i = 0; i < 4; i++) {
-        if (n > 3 && strcmp(text + n - 3, units[i].unit) == 0) {
-            factor = units[i].bytes;
-            n -= 3;
-            break;
-        }
-    }
-    while (n > 0 && factor > 1 && text[n - 1] == ' ')
-        n--;
-    snprintf(digits, sizeof digits, "%.*s", n < sizeof digits ? (int)n : 0, text);
-    if (!acr__real_read(digits, &value))
+    double value;
+    if (!acr__size_read(text, &value))
         return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not a size; write bytes, or 512KiB, 64MiB, 1.5GiB", where,
                          acr__show(text).text);
-    value *= factor;
     if (value > 0x1p62 || !in_range(o, value))
         return out_of_range(cfg, o, where, text);
     if (value != floor(value))

@@ -214,6 +214,9 @@ def test_plan_lists_every_byte(d):
     assert fit and all(f["planned_bytes"] <= f["memory_limit"] <= 64 << 20 for f in fit)
     fit = ok(accrue("plan", recipe, "--json", "--fit", "64MiB", "--micro_batch_size", 40)).json["fit"]
     assert fit and all(f["micro_batch_size"] == 40 for f in fit)
+    assert "MiB" in ok(accrue("plan", recipe, "--fit", "64 MiB")).out  # a size as memory_limit takes it
+    for size in ("0x4000000", "0", "-1MiB", "64MB", "1e300TiB"):
+        refused(accrue("plan", recipe, "--fit", size), 2, f"--fit: '{size}' is no size")
 
 
 def test_memory_limit_is_kept_or_refused(d):
