@@ -131,10 +131,14 @@ static bool in_range(const acr__option *o, double value)
     return (r.low_open ? value > r.low : value >= r.low) && (r.high_open ? value < r.high : value <= r.high);
 }
 
-static acr_status out_of_range(acr__config *cfg, const acr__option *o, const char *where, const char *text)
+/* most: what the type can hold where that was broken; NULL: the option's own range was. */
+static acr_status out_of_range(acr__config *cfg, const acr__option *o, const char *where, const char *text,
+                               const char *most)
 {
     char allowed[96];
     acr__range_tell(o->range, allowed, sizeof allowed);
+    if (most && isinf(acr__range_read(o->range).high))
+        snprintf(allowed, sizeof allowed, "at most %s", most);
     const char *unit = o->type == ACR__SIZE ? " (bytes; 64MiB and 6GiB are sizes too)" : "";
     return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: %s is out of range; allowed is %s%s", where, acr__show(text).text,
                      allowed, unit);
@@ -150,7 +154,7 @@ static acr_status read_count(acr__config *cfg, const acr__option *o, const char 
     errno = 0;
     long long value = strtoll(text, NULL, 10);
     if (errno == ERANGE || !in_range(o, (double)value))
-        return out_of_range(cfg, o, where, text);
+        return out_of_range(cfg, o, where, text, errno == ERANGE && value > 0 ? "9223372036854775807" : NULL);
     *out = value;
     return ACR_OK;
 }
@@ -162,7 +166,7 @@ static acr_status read_real(acr__config *cfg, const acr__option *o, const char *
         return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not a number%s", where, acr__show(text).text,
                          is_real(text) ? " that a double can hold" : "; write 0.001 or 1e-3");
     if (!in_range(o, value))
-        return out_of_range(cfg, o, where, text);
+        return out_of_range(cfg, o, where, text, NULL);
     *out = value;
     return ACR_OK;
 }
@@ -174,7 +178,7 @@ static acr_status read_size(acr__config *cfg, const acr__option *o, const char *
         return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not a size; write bytes, or 512KiB, 64MiB, 1.5GiB", where,
                          acr__show(text).text);
     if (value > 0x1p62 || !in_range(o, value))
-        return out_of_range(cfg, o, where, text);
+        return out_of_range(cfg, o, where, text, value > 0x1p62 ? "4194304TiB" : NULL);
     if (value != floor(value))
         return acr__fail(cfg->ctx, ACR_E_CONFIG, "%s: '%s' is not a whole number of bytes", where,
                          acr__show(text).text);
@@ -211,7 +215,7 @@ static acr_status read_horizon(acr__config *cfg, const acr__option *o, const cha
                          "%s: '%s' is not a whole number of updates; write its digits (1000), or 2e for two epochs",
                          where, acr__show(text).text);
     if (!in_range(o, h.count) || h.count > 0x1p53)
-        return out_of_range(cfg, o, where, text);
+        return out_of_range(cfg, o, where, text, h.count > 0x1p53 ? "9007199254740992" : NULL);
     if (h.count == 0)
         h.unit = ACR__UNIT_UPDATES;
     *out = h;

@@ -163,7 +163,11 @@ static void numbers(void **state)
     }
     refuse(WHOLE "seed: 1e3\n", "whole number|digits");
     refuse(WHOLE "seed: 1.5\n", "whole number");
-    refuse(WHOLE "seed: 99999999999999999999\n", "out of range");
+    refuse(WHOLE "seed: 9223372036854775808\n", "out of range|at most 9223372036854775807");
+    refuse(WHOLE "seed: -9223372036854775809\n", "out of range|at least 0");
+    refuse(WHOLE "threads: 99999999999999999999\n", "out of range|from 1 to 1024");
+    refuse(WHOLE "memory_limit: 99999999TiB\n", "out of range|at most 4194304TiB");
+    refuse(WHOLE "eval_steps: 9007199254740994\n", "out of range|at most 9007199254740992");
     refuse(WHOLE "seed: -1\n", "at least 0");
     refuse(WHOLE "micro_batch_size: -1\n", "micro_batch_size|from 1");
     refuse(WHOLE "micro_batch_size: 0\n", "from 1");
