@@ -76,6 +76,16 @@ static void keep_heap_small(void)
 #endif
 }
 
+/* The exit code, once stdout has taken all that was printed. */
+static int finish(int code)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "accrue: the result could not be written to stdout\n");
+        code = code ? code : 1;
+    }
+    return code;
+}
+
 static int run(acr__cli *cli, const acr__command *command)
 {
     acr_status status = command->run(cli);
@@ -85,12 +95,7 @@ static int run(acr__cli *cli, const acr__command *command)
     else if (status != ACR_OK)
         fprintf(stderr, "accrue: %s\n", acr_status_text(status));
     acr__flags_free(&cli->flags);
-    int code = cli->exit_code >= 0 ? cli->exit_code : exit_code(status);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "accrue: the result could not be written to stdout\n");
-        code = code ? code : 1;
-    }
-    return code;
+    return finish(cli->exit_code >= 0 ? cli->exit_code : exit_code(status));
 }
 
 int main(int argc, char **argv)
@@ -102,11 +107,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return 0;
+        return finish(0);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("accrue %s, numerics %d\n", acr_version(), acr_numerics());
-        return 0;
+        return finish(0);
     }
     const acr__command *command = find(argv[1]);
     if (!command)

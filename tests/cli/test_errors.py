@@ -285,10 +285,11 @@ def test_folder_that_cannot_be_written(d):
 
 
 def test_full_stdout(d):
-    with open("/dev/full", "w") as full:
-        p = subprocess.run([ACCRUE, "train", SEED, "--json", "-q", "--output_dir", f"{d}/run"], stdout=full,
-                           stderr=subprocess.PIPE, text=True, env=environment())
-    assert p.returncode == 1 and "stdout" in p.stderr, (p.returncode, p.stderr)
+    for words in (("train", SEED, "--json", "-q", "--output_dir", f"{d}/run"), ("train", "--help"), ("--help",),
+                  ("--version",)):
+        with open("/dev/full", "w") as full:
+            p = subprocess.run([ACCRUE, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+        assert p.returncode == 1 and "stdout" in p.stderr, (words, p.returncode, p.stderr)
 
 
 if __name__ == "__main__":
