@@ -280,8 +280,9 @@ static acr_status refuse(acr__fitter *f, int64_t micro, int64_t limit)
     if (micro > 1) {
         acr__fit one;
         TRY(acr__fitter_least(f, 1, &one));
-        snprintf(best, sizeof best, "; with micro_batch_size 1 --memory_limit %lldMiB",
-                 (long long)((one.planned + 1048575) / 1048576));
+        int64_t less = (one.planned + 1048575) / 1048576;
+        if (less < mib)
+            snprintf(best, sizeof best, "; with micro_batch_size 1 --memory_limit %lldMiB", (long long)less);
     }
     acr__bytes_text(limit, have);
     acr__bytes_text(least.planned, need);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """accrue train, eval and plan as a user sees them: what they print, write and leave."""
-import csv, fcntl, json, os, pty, struct, subprocess, termios
+import csv, fcntl, json, os, pty, re, struct, subprocess, termios
 from helper import *
 
 
@@ -235,6 +235,10 @@ def test_memory_limit_is_kept_or_refused(d):
     text = train(recipe, f"{d}/no", "--memory_limit", "2MiB").err
     least = text.split("--memory_limit ")[1].split("MiB")[0]
     ok(train(recipe, f"{d}/least", "--memory_limit", f"{least}MiB"))
+    for recipe, micro, less in ((recipe, 120, True), (SEED, 5, False)):  # what a smaller micro-batch saves, if it does
+        a = refused(accrue("plan", recipe, "--micro_batch_size", micro, "--memory_limit", "2MiB"), 4, "MiB would do")
+        limits = [int(n) for n in re.findall(r"--memory_limit (\d+)MiB", a.err)]
+        assert len(limits) == 1 + less and limits == sorted(set(limits), reverse=True), a.err
 
 
 def test_quiet_and_plain(d):
