@@ -52,7 +52,8 @@ acr_status acr__shipped_recipe(acr_context *ctx, const char *name, char out[ACR_
     return ACR_OK;
 }
 
-/* A recipe's first comment line says what it is; its first sentence is told. */
+/* A recipe's first comment line says what it is; its first sentence is told, which fits
+ * a line of 80 columns behind the name. */
 static void describe(const char *folder, const char *file, char out[64])
 {
     char path[ACR__PATH], line[256] = "";

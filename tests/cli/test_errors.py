@@ -195,6 +195,8 @@ max_steps: 1
 def test_recipes(d):
     assert set(ok(accrue("recipes", "ls", "--json")).json["recipes"]) == {
         "fashion-mnist.yaml", "gpt2-124m-kjv.yaml", "gpt2-small-kjv.yaml", "llama-small-kjv.yaml", "seed.yaml", "sft.yaml"}
+    for line in ok(accrue("recipes", "ls", "-q")).out.splitlines():
+        assert line.endswith(".") and len(line) <= 80, f"no whole sentence: {line}"
     a = ok(accrue("recipes", "cp", "seed", "--json", cwd=d))
     assert open(os.path.join(d, a.json["path"])).read() == open(SEED).read()
     refused(accrue("recipes", "cp", "seed", cwd=d), 2, "seed.yaml", "left as it is")
