@@ -218,7 +218,10 @@ static acr_status write_chat_template(conversion *c)
 /* The configuration last: a folder that has one is whole. */
 static acr_status write_folder(conversion *c)
 {
-    static const char *const taken[] = {"config.json", "model.safetensors", "model.safetensors.index.json"};
+    static const char *const taken[] = {"config.json",           "model.safetensors",
+                                        "tokenizer.json",        "model.safetensors.index.json",
+                                        "tokenizer_config.json", "special_tokens_map.json",
+                                        "chat_template.jinja"};
     char path[ACR__PATH_BYTES];
     acr_context *ctx = c->cli->ctx;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)

@@ -75,6 +75,12 @@ def test_what_stands_there_stays(d):
     refused(convert(f"{d}/run", f"{d}/hf"), 2, "hf/config.json is there already")
     refused(convert(f"{d}/run", f"{d}/run"), 2, "model.safetensors is there already")
     assert os.stat(f"{d}/hf/config.json").st_mtime_ns == before
+    ok(accrue("tokenize", "--train", 258, "--out", f"{d}/run/tokenizer.json", write(f"{d}/t.txt", "to be or not " * 9)))
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        os.mkdir(f"{d}/{name}")
+        write(f"{d}/{name}/{name}", "theirs")
+        refused(convert(f"{d}/run", f"{d}/{name}"), 2, f"{name}/{name} is there already")
+        assert os.listdir(f"{d}/{name}") == [name] and open(f"{d}/{name}/{name}").read() == "theirs"
 
 
 def test_refusals(d):
