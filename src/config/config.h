@@ -8,8 +8,9 @@
  * `data.train.path` is the member `data_train_path` and the enumerator
  * ACR__OPT_data_train_path.
  *
- * Layers: flag > environment > file > default. A value that a higher layer
- * displaces is told in `notes`; contradictions are errors only within one layer.
+ * Layers: flag > environment > file > default. A key of a lower layer that another
+ * one of a higher layer puts out of use is told in `notes`, the same key is not;
+ * contradictions are errors only within one layer.
  *
  * Invariant: a config that load returned is complete and consistent; every
  * string is owned by it, every path absolute. What it does not do: open data
