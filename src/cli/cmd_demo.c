@@ -106,8 +106,9 @@ static acr_status row(demo *d, const char *micro, const char *reduction, const c
     TRY(run(d, arguments, true, &record));
     char peak[ACR__SHORT];
     const char *weights = json_string_value(json_object_get(record, "weights_hash"));
-    printf("%11s  %9s  %6.2f s  %-10.8g  %.16s  %s\n", micro, acr__bytes_text((int64_t)number(record, "peak_rss_bytes"), peak),
-           number(record, "seconds"), number(record, "loss"), weights ? weights : "", label);
+    printf("%11s  %9s  %6.2f s  %-10.8g  %.16s%s%s\n", micro,
+           acr__bytes_text((int64_t)number(record, "peak_rss_bytes"), peak), number(record, "seconds"),
+           number(record, "loss"), weights ? weights : "", *label ? "  " : "", label);
     fflush(stdout);
     snprintf(hash, 40, "%s", weights ? weights : "");
     json_decref(record);
