@@ -246,7 +246,7 @@ acr_status acr__language_begin(acr__setup *s, const char *run)
     TRY(open_tokenizer(s, run));
     TRY(settle_sizes(s));
     TRY(open_sets(s));
-    return acr__language_graph(&s->graph, s->ctx, s->cfg, &s->lm, s->sequence_length, false);
+    return acr__setup_graph_again(&s->graph, s->ctx, s, false);
 }
 
 void acr__language_open(acr__setup *s)
@@ -274,8 +274,7 @@ static acr_status build(acr_graph *g, const acr__config *cfg, const acr__lm *lm,
     if (cfg->sample_prompt)
         acr_output(g, "hidden", io.hidden); /* train_sample.c reads it */
     acr_loss(g, acr_head_cross_entropy(g, io.hidden, io.head, target, ACR_NONE, &ce));
-    TRY(acr_graph_finish(g));
-    return acr__setup_patterns(g, cfg);
+    return acr_graph_finish(g);
 }
 
 acr_status acr__language_graph(acr_graph **out, acr_context *ctx, const acr__config *cfg, const acr__lm *lm,

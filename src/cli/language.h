@@ -22,7 +22,8 @@ acr_status acr__language_init(acr_trainer *t, const acr__config *cfg);
 void acr__language_end(acr__setup *s);
 
 /* The graph of a model in any context: rows of one sequence at most; reference:
- * in double. */
+ * in double. All of it is trained: patterns may name layers that a narrower model, as
+ * is timed, does not have. */
 acr_status acr__language_graph(acr_graph **out, acr_context *ctx, const acr__config *cfg, const acr__lm *lm,
                                int64_t rows, bool reference);
 /* What a run keeps beside its weights: the tokenizer, if there is one. */

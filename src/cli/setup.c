@@ -226,8 +226,16 @@ static void count_parameters(acr__setup *s)
 
 acr_status acr__setup_graph_again(acr_graph **out, acr_context *ctx, const acr__setup *s, bool reference)
 {
-    if (s->language)
-        return acr__language_graph(out, ctx, s->cfg, &s->lm, s->sequence_length, reference);
+    if (s->language) {
+        acr_graph *g;
+        TRY(acr__language_graph(&g, ctx, s->cfg, &s->lm, s->sequence_length, reference));
+        acr_status status = acr__setup_patterns(g, s->cfg);
+        if (status == ACR_OK)
+            *out = g;
+        else
+            acr_graph_destroy(g);
+        return status;
+    }
     acr__setup_shape shape = acr__setup_shape_of(s);
     shape.reference = reference;
     return acr__setup_graph(out, ctx, s->cfg, &shape);

@@ -359,6 +359,8 @@ def test_plan_and_verify(d):
     p = ok(accrue("plan", recipe, "--json")).json
     assert p["updates"] == 3 and p["update_seconds"] > 0 and p["planned_bytes"] > p["arena_bytes"] > 0
     assert "MiB" in ok(accrue("plan", recipe, "--fit", "64MiB")).out
+    last = ("--trainable", "transformer.h.1.*", "--weight_decay_exclude", "transformer.h.1.*bias")
+    assert ok(accrue("plan", recipe, "--json", *last)).json["update_seconds"] > 0  # timed with one layer, h.0
     v = ok(accrue("verify", recipe, "--json")).json
     assert v["same_bits"] and v["runs"] > 5 and v["accumulation_error"] < 1e-4
 
