@@ -466,12 +466,15 @@ static void add_word(const char *list, int i, acr__buffer *out)
         acr__buffer_add_n(out, w, (size_t)n);
 }
 
-static void add_number(double value, const char *unit, acr__buffer *out)
+static void add_number(double value, acr__style style, acr__buffer *out)
 {
     char text[32];
     acr__real_format(value, text);
-    acr__buffer_add(out, text);
-    acr__buffer_add(out, unit);
+    size_t n = strcspn(text, "e");
+    acr__buffer_add_n(out, text, n);
+    if (style == ACR__STYLE_YAML && text[n] && !strchr(text, '.'))
+        acr__buffer_add(out, ".0"); /* readers of YAML 1.1 take 1e-08 for a text */
+    acr__buffer_add(out, text + n);
 }
 
 static void add_count(int64_t value, acr__buffer *out)
@@ -493,7 +496,7 @@ static void format_list(const acr__option *o, const void *at, acr__style style, 
         acr__buffer_add(out, i == 0 ? "" : yaml ? ", " : ",");
         switch (o->type) {
         case ACR__TEXTS: add_text(texts->item[i], style, true, out); break;
-        case ACR__REALS: add_number(reals->item[i], "", out); break;
+        case ACR__REALS: add_number(reals->item[i], style, out); break;
         case ACR__ENUMS: add_word(o->values, (int)counts->item[i], out); break;
         default: add_count(counts->item[i], out); break;
         }
@@ -519,18 +522,18 @@ void acr__option_format(const acr__config *cfg, int option, acr__style style, ac
         if (has_word && (isnan(*(const double *)at) || *(const double *)at == unset_real(o)))
             add_word(o->values, 0, out);
         else
-            add_number(*(const double *)at, "", out);
+            add_number(*(const double *)at, style, out);
         break;
     case ACR__HORIZON: {
         const acr__horizon *h = at;
-        if (h->unit == ACR__UNIT_AUTO)
+        if (h->unit == ACR__UNIT_AUTO) {
             add_word(o->values, 0, out);
-        else if (h->unit == ACR__UNIT_EPOCHS)
-            add_number(h->count, "e", out);
-        else if (h->unit == ACR__UNIT_TOKENS)
-            add_number(h->count, "t", out);
-        else
+        } else if (h->unit == ACR__UNIT_EPOCHS || h->unit == ACR__UNIT_TOKENS) {
+            add_number(h->count, ACR__STYLE_TEXT, out);
+            acr__buffer_add(out, h->unit == ACR__UNIT_EPOCHS ? "e" : "t");
+        } else {
             add_count((int64_t)h->count, out);
+        }
         break;
     }
     case ACR__BOOL: acr__buffer_add(out, *(const bool *)at ? "true" : "false"); break;

@@ -76,8 +76,14 @@ static void resolved_reproduces(void **state)
         acr__config_free(a);
         acr__config_free(b);
     }
-    acr__config *c = load_text(EVERYTHING);
+    acr__config *c = load_with(WHOLE, "--learning_rate 1e-8 --max_steps 1.5e");
     const char *yaml;
+    assert_int_equal(acr__config_yaml(c, "", &yaml), ACR_OK);
+    assert_non_null(strstr(yaml, "\nlearning_rate: 1.0e-08\n")); /* a number in YAML 1.1, too */
+    assert_non_null(strstr(yaml, "\nmax_steps: 1.5e\n"));
+    assert_non_null(strstr(text_of(c), "\nlearning_rate=1e-08\n")); /* as older checkpoints have it */
+    acr__config_free(c);
+    c = load_text(EVERYTHING);
     assert_int_equal(acr__config_yaml(c, "", &yaml), ACR_OK);
     assert_non_null(
         strstr(yaml, "data:\n  train:\n    format: safetensors\n    path: \"/folder/d\"\n    input: \"x\"\n"));
