@@ -152,15 +152,8 @@ static acr_node build_model(acr_graph *g, const acr__config *cfg, const int64_t 
 
 acr_status acr__setup_patterns(acr_graph *g, const acr__config *cfg)
 {
-    const acr__texts *exclude = &cfg->weight_decay_exclude;
-    for (int k = 0; k < exclude->count; k++) {
-        bool matched = false;
-        for (int i = 0; i < acr_param_count(g) && !matched; i++)
-            matched = acr__glob(exclude->item[k], acr_param_name(g, i));
-        FAIL_IF(!matched, acr_graph_context(g), ACR_E_CONFIG,
-                "weight_decay_exclude: the pattern '%s' matches no parameter; the first one is '%s'", exclude->item[k],
-                acr_param_name(g, 0));
-    }
+    TRY(acr__patterns_match(g, "weight_decay_exclude", cfg->weight_decay_exclude.count,
+                            (const char *const *)cfg->weight_decay_exclude.item));
     return acr_graph_trainable(g, cfg->trainable.count, (const char *const *)cfg->trainable.item);
 }
 

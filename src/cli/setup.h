@@ -96,8 +96,8 @@ typedef struct acr__setup_shape {
     bool weighted;
     bool reference;
 } acr__setup_shape;
-/* trainable and weight_decay_exclude, of a finished graph. ACR_E_CONFIG: a pattern that
- * matches nothing. */
+/* trainable and weight_decay_exclude, of a finished graph. ACR_E_ARGUMENT: a pattern
+ * that matches nothing. */
 acr_status acr__setup_patterns(acr_graph *g, const acr__config *cfg);
 acr_status acr__setup_graph(acr_graph **out, acr_context *ctx, const acr__config *cfg, const acr__setup_shape *shape);
 /* That of s->graph. */

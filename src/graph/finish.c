@@ -174,18 +174,24 @@ acr_status acr_graph_finish(acr_graph *g)
     return ACR_OK;
 }
 
+acr_status acr__patterns_match(const acr_graph *g, const char *option, int count, const char *const *patterns)
+{
+    for (int k = 0; k < count; k++) {
+        int matched = 0;
+        for (int i = 0; i < g->param_count; i++)
+            matched += acr__glob(patterns[k], g->params[i].name);
+        FAIL_IF(!matched, g->ctx, ACR_E_ARGUMENT, "%s: the pattern '%s' matches no parameter; the first one is '%s'", option,
+                patterns[k], g->param_count ? g->params[0].name : "(none)");
+    }
+    return ACR_OK;
+}
+
 acr_status acr_graph_trainable(acr_graph *g, int count, const char *const *patterns)
 {
     FAIL_IF(!g->finished, g->ctx, ACR_E_STATE, "acr_graph_trainable comes after acr_graph_finish");
     FAIL_IF(g->planned, g->ctx, ACR_E_STATE,
             "acr_graph_trainable comes before acr_plan_create; build the graph anew to train other parameters");
-    for (int k = 0; k < count; k++) {
-        int matched = 0;
-        for (int i = 0; i < g->param_count; i++)
-            matched += acr__glob(patterns[k], g->params[i].name);
-        FAIL_IF(!matched, g->ctx, ACR_E_ARGUMENT, "trainable: the pattern '%s' matches no parameter; the first one is '%s'",
-                patterns[k], g->param_count ? g->params[0].name : "(none)");
-    }
+    TRY(acr__patterns_match(g, "trainable", count, patterns));
     for (int i = 0; i < g->param_count; i++) {
         g->params[i].trainable = false;
         for (int k = 0; k < count; k++)

@@ -128,6 +128,9 @@ struct acr_graph {
 acr_status acr__grow(acr_context *ctx, void *array, int *capacity, int count, size_t size);
 /* '*' any run, '?' any one character. */
 bool acr__glob(const char *pattern, const char *text);
+/* ACR_E_ARGUMENT if one of the patterns matches no parameter of the finished graph;
+ * `option` begins the sentence. */
+acr_status acr__patterns_match(const acr_graph *g, const char *option, int count, const char *const *patterns);
 /* Labels (int32) that a loss takes: which input holds them, and how many classes. */
 static inline bool acr__is_entropy(const acr__node *n)
 {
