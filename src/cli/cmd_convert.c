@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DESCRIPTION_BYTES = 4 << 20 };
+enum { CONFIG_BYTES = 4 << 20 };
 enum { TO, OUT, DTYPE };
 
 typedef struct conversion {
@@ -55,7 +55,7 @@ static acr_status read_model(conversion *c)
     TRY(acr__run_model_check(ctx, c->run));
     FAIL_IF(acr__file_kind(acr__inside(c->run, "accrue.json", path)) != 1, ctx, ACR_E_DATA,
             "%s: there is no model's description; give the folder of a finished run", path);
-    TRY(acr__json_load(ctx, path, DESCRIPTION_BYTES, &root));
+    TRY(acr__description_load(ctx, c->run, &root));
     const json_t *model = json_object_get(root, "model");
     const char *type = json_string_value(json_object_get(model, "type"));
     acr_status status;
@@ -168,7 +168,7 @@ static acr_status has_chat_template(const conversion *c, bool *has)
     *has = acr__file_kind(acr__inside(c->out, "chat_template.jinja", path)) == 1;
     if (*has || acr__file_kind(acr__inside(c->out, "tokenizer_config.json", path)) != 1)
         return ACR_OK;
-    TRY(acr__json_load(c->cli->ctx, path, DESCRIPTION_BYTES, &root));
+    TRY(acr__json_load(c->cli->ctx, path, CONFIG_BYTES, &root));
     *has = json_object_get(root, "chat_template") != NULL;
     json_decref(root);
     return ACR_OK;

@@ -54,7 +54,11 @@ acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go)
     return ACR_OK;
 }
 
-enum { DESCRIPTION_BYTES = 4 << 20 };
+acr_status acr__description_load(acr_context *ctx, const char *folder, json_t **out)
+{
+    char path[ACR__PATH_BYTES];
+    return acr__json_load(ctx, acr__inside(folder, "accrue.json", path), 4 << 20, out);
+}
 
 static acr_status not_finished(acr_context *ctx, const char *folder)
 {
@@ -91,7 +95,7 @@ acr_status acr__run_model_check(acr_context *ctx, const char *folder)
     json_t *root;
     if (!acr__has(folder, "accrue.json"))
         return acr__has(folder, "resolved.yaml") ? not_finished(ctx, folder) : ACR_OK;
-    TRY(acr__json_load(ctx, acr__inside(folder, "accrue.json", path), DESCRIPTION_BYTES, &root));
+    TRY(acr__description_load(ctx, folder, &root));
     const char *told = json_string_value(json_object_get(root, "weights_hash"));
     acr_status status = told ? compare_hash(ctx, acr__inside(folder, "model.safetensors", path), told) : ACR_OK;
     json_decref(root);

@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "config/config.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 extern char **environ; /* the third layer of options; POSIX declares it nowhere */
@@ -49,6 +50,8 @@ typedef struct acr__usage {
 /* Fills cli->flags. *go is false after --help, which it has printed. */
 acr_status acr__cli_flags(acr__cli *cli, const acr__usage *usage, bool *go);
 
+/* A run's accrue.json, to be freed with json_decref. */
+acr_status acr__description_load(acr_context *ctx, const char *folder, json_t **out);
 /* ACR_E_DATA if the folder holds a run that has no model yet, saying how to finish it,
  * or one whose model is not that of its accrue.json. Reads the model once. */
 acr_status acr__run_model_check(acr_context *ctx, const char *folder);

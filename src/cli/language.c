@@ -41,15 +41,10 @@ static void shape_model(const acr__config *cfg, acr__lm *lm)
 
 acr_status acr__language_kept(acr_context *ctx, const char *run, acr__lm *lm, acr_dtype *products)
 {
-    char path[ACR__PATH_BYTES], where[ACR__PATH_BYTES + 20], *text;
-    size_t bytes;
-    json_error_t error;
-    acr__inside(run, "accrue.json", path);
-    snprintf(where, sizeof where, "%s: model", path);
-    TRY(acr__file_load(ctx, path, 1 << 20, &text, &bytes));
-    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
-    acr__free(ctx, text);
-    FAIL_IF(!root, ctx, ACR_E_DATA, "%s: line %d: %s", path, error.line, error.text);
+    char path[ACR__PATH_BYTES], where[ACR__PATH_BYTES + 20];
+    json_t *root;
+    snprintf(where, sizeof where, "%s: model", acr__inside(run, "accrue.json", path));
+    TRY(acr__description_load(ctx, run, &root));
     const char *dtype = json_string_value(json_object_get(root, "dtype"));
     if (products)
         *products = dtype && strcmp(dtype, "bfloat16") == 0 ? ACR_BF16 : ACR_F32;
