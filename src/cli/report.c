@@ -5,6 +5,7 @@
  * knows nothing of training. Each curve is cut into at most BUCKETS pieces, so that its
  * memory and the file's size do not grow with the run. */
 #include "cli/common.h"
+#include "io/lines.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 
 enum { BUCKETS = 240, WIDTH = 640, HEIGHT = 220, LEFT = 64, BOTTOM = 28, TOP = 12, RIGHT = 12 };
-enum { LINE = 8192 + 2 }; /* the longest of metrics.jsonl, and its end */
+enum { LINE = ACR_METRICS_LINE + 2 };
 
 typedef struct series {
     const char *key, *label, *color;

@@ -14,7 +14,7 @@
 enum {
     ROOM = 4096,
     SAMPLE_BYTES = 2000,
-    ESCAPED_BYTES = 6000, /* of a line of metrics.jsonl, which has room for 8192 */
+    LINE_BYTES = ACR_METRICS_LINE - 2192, /* of metrics.jsonl; the rest is the line's numbers */
 };
 
 typedef struct session {
@@ -22,7 +22,7 @@ typedef struct session {
     int32_t *position; /* [sequence_length]: 0, 1, ... */
     float *hidden;     /* [sequence_length, width] */
     char *text;        /* [SAMPLE_BYTES + 1] */
-    size_t bytes, escaped;
+    size_t bytes, line; /* line: those that it takes in metrics.jsonl */
     bool full;
 } session;
 
@@ -56,9 +56,8 @@ static acr_status next_logits(void *user, const int32_t *ids, int64_t known, int
 static void keep_text(void *user, const char *text, size_t bytes)
 {
     session *a = user;
-    for (size_t i = 0; i < bytes; i++)
-        a->escaped += (unsigned char)text[i] < 32 ? 6 : text[i] == '"' || text[i] == '\\' ? 2 : 1;
-    a->full |= a->bytes + bytes > SAMPLE_BYTES || a->escaped > ESCAPED_BYTES;
+    a->line += acr__metrics_text(text, bytes);
+    a->full |= a->bytes + bytes > SAMPLE_BYTES || a->line > LINE_BYTES;
     if (a->full)
         return;
     memcpy(a->text + a->bytes, text, bytes);

@@ -40,6 +40,9 @@ typedef struct acr__field {
  * "timestamp" (seconds since 1970, with microseconds); the CSV then has the
  * given columns: of a record those it has, the others empty. Fields without a
  * column go to the JSON line alone. */
+enum { ACR_METRICS_LINE = 8192 }; /* bytes of a line, at most */
+/* Bytes of them that n bytes of a text take in metrics.jsonl. */
+size_t acr__metrics_text(const char *text, size_t n);
 typedef struct acr__metrics acr__metrics;
 typedef struct acr__metrics_offsets {
     int64_t jsonl, csv;

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE = 8192, FIRST_COLUMNS = 2 };
+enum { FIRST_COLUMNS = 2 };
 
 struct acr__metrics {
     acr_context *ctx;
@@ -19,7 +19,7 @@ struct acr__metrics {
     int count;
     char text[ACR_FIELDS][ACR_NUMBER_TEXT]; /* of the numbers of the last record: made once for both files, */
     acr__field made[ACR_FIELDS];            /* and again only for a number that has changed */
-    char line[LINE];
+    char line[ACR_METRICS_LINE];
     int used;
     bool overflow;
 };
@@ -28,7 +28,7 @@ struct acr__metrics {
 
 static void put(acr__metrics *m, const char *text, int n)
 {
-    if (n > LINE - m->used) {
+    if (n > ACR_METRICS_LINE - m->used) {
         m->overflow = true;
         return;
     }
@@ -69,6 +69,14 @@ static void put_json_string(acr__metrics *m, const char *text)
             put(m, p, 1);
     }
     put(m, "\"", 1);
+}
+
+size_t acr__metrics_text(const char *text, size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += (unsigned char)text[i] < 32 ? 6 : text[i] == '"' || text[i] == '\\' ? 2 : 1;
+    return bytes;
 }
 
 static void put_csv_string(acr__metrics *m, const char *text)
@@ -183,7 +191,7 @@ static acr_status hold(acr__metrics *m, acr__append *f)
     bool overflow = m->overflow;
     m->used = 0;
     m->overflow = false;
-    FAIL_IF(overflow, m->ctx, ACR_E_ARGUMENT, "%s: a line is longer than %d bytes", f->path, LINE);
+    FAIL_IF(overflow, m->ctx, ACR_E_ARGUMENT, "%s: a line is longer than %d bytes", f->path, ACR_METRICS_LINE);
     acr__append_hold(f, m->line, (size_t)n);
     return ACR_OK;
 }
@@ -192,7 +200,7 @@ static acr_status hold(acr__metrics *m, acr__append *f)
 static acr_status last_line(acr__metrics *m, const acr__append *f, int64_t *end)
 {
     while (*end > 0) {
-        int64_t n = acr__min(*end, LINE);
+        int64_t n = acr__min(*end, ACR_METRICS_LINE);
         TRY(acr__file_pread(m->ctx, f->path, f->fd, m->line, (size_t)n, *end - n));
         while (n > 0 && m->line[n - 1] != '\n') {
             n--;
@@ -222,7 +230,7 @@ static acr_status open_log(acr__metrics *m, acr__append *f, const char *folder, 
 static acr_status check_csv_head(acr__metrics *m)
 {
     make_csv_head(m);
-    FAIL_IF(m->overflow, m->ctx, ACR_E_ARGUMENT, "%s: the columns' names take more than %d bytes", m->csv.path, LINE);
+    FAIL_IF(m->overflow, m->ctx, ACR_E_ARGUMENT, "%s: the columns' names take more than %d bytes", m->csv.path, ACR_METRICS_LINE);
     if (m->csv.written == 0) {
         TRY(hold(m, &m->csv));
         return acr__append_flush(&m->csv);
@@ -287,7 +295,7 @@ acr_status acr__metrics_line(acr__metrics *m, int64_t step, double timestamp, in
 {
     FAIL_IF(count < 0 || count > ACR_FIELDS, m->ctx, ACR_E_ARGUMENT, "%s: a record of %d fields; at most %d",
             m->jsonl.path, count, ACR_FIELDS);
-    if (!acr__append_room(&m->jsonl, LINE) || !acr__append_room(&m->csv, LINE))
+    if (!acr__append_room(&m->jsonl, ACR_METRICS_LINE) || !acr__append_room(&m->csv, ACR_METRICS_LINE))
         TRY(acr__metrics_flush(m));
     int64_t before = acr__append_end(&m->jsonl);
     for (int i = 0; i < count; i++)
