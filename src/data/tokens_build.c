@@ -231,6 +231,8 @@ static acr_status write_file(build *b, const char *path)
     }
     acr__token_writer_close(b->w);
     b->w = NULL;
+    if (status == ACR_OK) /* the plan counts what is held now, and must not depend on the cache */
+        status = acr__tokenizer_rest(b->s->tokenizer);
     return status;
 }
 
@@ -322,12 +324,6 @@ acr_status acr__tokens_build(acr__tokens *s, const acr__tokens_desc *desc, bool 
         status = find_tokenizer(&b);
     if (status == ACR_OK && s->tokenizer)
         status = find_tokens(&b, file);
-    if (status == ACR_OK && *file) /* the plan counts what is held now, and must not depend on the cache */
-        status = acr__tokenizer_rest(s->tokenizer);
-    if (status != ACR_OK) {
-        acr__token_file_close(*file);
-        *file = NULL;
-    }
     if (status == ACR_OK && !whole && !*file)
         s->text_bytes = memory_needed(&b, !s->tokenizer);
     acr__ids_free(b.ctx, &b.ids);
