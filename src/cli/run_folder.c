@@ -140,11 +140,12 @@ acr_status acr__run_folder_resolve(acr__run_folder *r, acr_context *ctx, acr__co
         TRY(number_path(r, cfg->name));
     int kind = acr__file_kind(r->path);
     FAIL_IF(kind == 1 || kind == 3, ctx, ACR_E_CONFIG, "output_dir: %s exists and is not a folder", r->path);
-    FAIL_IF(!r->resume && kind == 2 && holds_run(r), ctx, ACR_E_CONFIG,
+    const bool holds = holds_run(r);
+    FAIL_IF(!r->resume && holds, ctx, ACR_E_CONFIG,
             "%s holds a run already: go on with it by --resume_from_checkpoint auto, or give another --output_dir",
             r->path);
     search other;
-    FAIL_IF(!holds_run(r) && stranger(r, &other), ctx, ACR_E_CONFIG,
+    FAIL_IF(!holds && stranger(r, &other), ctx, ACR_E_CONFIG,
             "output_dir: %s holds a %s that no run wrote, and a run would replace it; give another folder, or move the file",
             r->path, other.found);
     return ACR_OK;

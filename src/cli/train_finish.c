@@ -34,14 +34,13 @@ static acr_status save_model(acr__train_run *r, result *out)
     opts.metadata_values = values;
     TRY(acr_clock_get(t, &out->clock));
     bool best = r->s->cfg->load_best_model_at_end && r->state.best_step;
-    bool there = best && acr__run_best_there(r->folder, r->state.best_step);
-    if (best && !there) {
+    if (best && !acr__run_best_there(r->folder, r->state.best_step)) {
         acr__warn(r->cli, "the checkpoint of the best model, window %lld, is gone: model.safetensors has the last weights",
                   (long long)r->state.best_step);
         r->state.best_step = 0;
-    }
-    if (there)
+    } else if (best) {
         TRY(acr__run_best_restore(r->folder, t, r->state.best_step));
+    }
     snprintf(path, sizeof path, "%s/model.safetensors", r->folder->path);
     TRY(acr_model_save(t, path, &opts));
     return acr_weights_hash(t, out->hash);

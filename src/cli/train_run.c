@@ -263,16 +263,16 @@ acr_status acr__train_run_go(acr__train_run *r, int *signal)
 
 acr_status acr__train_run_skipped(const acr__train_run *r)
 {
-    static const char *const why[] = {"", ": the weight of all their samples is 0",
-                                      ": their gradient was not finite; lower learning_rate or set max_grad_norm"};
-    const int reason = r->why_skipped == 0 ? 0 : r->why_skipped == 2 ? 1 : 2;
+    static const char *const told[] = {"", ": their gradient was not finite; lower learning_rate or set max_grad_norm",
+                                       ": the weight of all their samples is 0"};
+    const char *why = told[r->why_skipped];
     acr_clock clock;
     TRY(acr_clock_get(r->s->trainer, &clock));
     FAIL_IF(clock.skipped > 0 && clock.updates == 0, r->s->ctx, ACR_E_DIVERGED,
-            "nothing was learned: all %lld windows were skipped%s", (long long)clock.skipped, why[reason]);
+            "nothing was learned: all %lld windows were skipped%s", (long long)clock.skipped, why);
     if (clock.skipped > 0)
         acr__warn(r->cli, "%lld of %lld windows were skipped%s", (long long)clock.skipped, (long long)clock.windows,
-                  why[reason]);
+                  why);
     return ACR_OK;
 }
 

@@ -223,11 +223,11 @@ static acr_status compare_option(acr__config *cfg, int option, three_texts *t, a
 {
     const acr__option *o = acr__option_get(option);
     bool identity = is_identity(cfg, option);
-    bool judge = option == ACR__OPT_metric_for_best_model || strncmp(o->key, "data.eval.", 10) == 0;
+    bool measure = option == ACR__OPT_metric_for_best_model || strncmp(o->key, "data.eval.", 10) == 0;
     if (strcmp(t->now.text, t->old.text) == 0 || (cfg->same_data && is_place(option)))
         return ACR_OK;
-    cfg->judged_anew |= judge;
-    if (!identity && o->kind != ACR__EXTENDABLE && !(judge && cfg->load_best_model_at_end))
+    cfg->judged_anew |= measure;
+    if (!identity && o->kind != ACR__EXTENDABLE && !(measure && cfg->load_best_model_at_end))
         return ACR_OK;
     if (identity)
         return acr__fail(
@@ -237,8 +237,8 @@ static acr_status compare_option(acr__config *cfg, int option, three_texts *t, a
             o->key, acr__show(t->old.text).text, acr__show(t->now.text).text);
     bool length = option == ACR__OPT_max_steps || option == ACR__OPT_num_train_epochs;
     bool stretches = length && cfg->lr_scheduler_type != ACR_CONSTANT;
-    judge |= length || option == ACR__OPT_eval_steps; /* at other updates */
-    if (stretches || (judge && cfg->load_best_model_at_end))
+    bool judges = measure || length || option == ACR__OPT_eval_steps; /* the last two: at other updates */
+    if (stretches || (judges && cfg->load_best_model_at_end))
         TRY(acr__texts_add(cfg->ctx, &cfg->blocks, &cfg->bends, "%s %s instead of %s", o->key,
                            acr__show(t->now.text).text, acr__show(t->old.text).text));
     return acr__texts_add(cfg->ctx, &cfg->blocks, changes, "%s: %s in the checkpoint, %s now%s", o->key,
