@@ -258,14 +258,15 @@ static void tell_decay(const acr__config *cfg, char *out, size_t size)
 
 static acr_status check_optimizer(acr__config *cfg)
 {
-    char decay[48];
-    tell_decay(cfg, decay, sizeof decay);
     FAIL_IF(cfg->optimizer == ACR_SGD && cfg->nesterov && (cfg->momentum == 0 || cfg->dampening != 0), cfg->ctx,
             ACR_E_CONFIG, "%s: needs momentum above 0 and dampening 0", acr__config_where(cfg, ACR__OPT_nesterov));
-    FAIL_IF(cfg->lr_scheduler_type == ACR_WSD && cfg->decay_steps.unit == ACR__UNIT_AUTO, cfg->ctx, ACR_E_CONFIG,
-            "%s: wsd needs decay_steps, the updates at the end in which the rate falls; add decay_steps: %s",
-            acr__config_where(cfg, ACR__OPT_lr_scheduler_type), decay);
-    return ACR_OK;
+    if (cfg->lr_scheduler_type != ACR_WSD || cfg->decay_steps.unit != ACR__UNIT_AUTO)
+        return ACR_OK;
+    char decay[48];
+    tell_decay(cfg, decay, sizeof decay);
+    return acr__fail(cfg->ctx, ACR_E_CONFIG,
+                     "%s: wsd needs decay_steps, the updates at the end in which the rate falls; add decay_steps: %s",
+                     acr__config_where(cfg, ACR__OPT_lr_scheduler_type), decay);
 }
 
 /* max_steps wins over num_train_epochs within a layer; a higher layer's epochs
