@@ -133,6 +133,14 @@ EMU __mmask16 emu_unordered(__m512 x, __m512 y)
     return (__mmask16)m;
 }
 EMU __m512i emu_widen(__m256i x) { emu r; uint16_t h[16]; memcpy(h, &x, sizeof h); EMU_EACH(16) r.u[k] = h[k]; return r.i; }
+EMU __m256i emu_maskz_load_h(__mmask16 m, const void *p)
+{
+    uint16_t h[16] = {0};
+    __m256i r;
+    EMU_EACH(16) if (m >> k & 1) memcpy(&h[k], (const char *)p + 2 * k, 2);
+    memcpy(&r, h, sizeof r);
+    return r;
+}
 EMU __m256i emu_narrow(__m512i x)
 {
     emu a = EMU_SI(x);
@@ -155,6 +163,7 @@ EMU __m512i emu_permute_h(__m512i order, __m512i x)
 #define _mm512_mask_mov_epi32 emu_mask_mov
 #define _mm512_cvtepu16_epi32 emu_widen
 #define _mm512_cvtepi32_epi16 emu_narrow
+#define _mm256_maskz_loadu_epi16 emu_maskz_load_h
 #define _mm512_permutexvar_epi16 emu_permute_h
 #undef _mm512_slli_epi32
 #undef _mm512_srli_epi32

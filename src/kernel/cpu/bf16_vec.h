@@ -28,6 +28,11 @@ static inline vec v_load_bf16(const uint16_t *p)
     __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)p);
     return v_of_words(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
+/* The first n of them, the lanes past them +0; nothing past the n-th is read. */
+static inline vec v_load_bf16_first(const uint16_t *p, int64_t n)
+{
+    return v_of_words(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(v_first(n), p)), 16));
+}
 /* Floats to the floats of their operands. */
 static inline vec v_round(vec x)
 {
@@ -129,6 +134,15 @@ static inline vec v_add(vec a, vec b) { return vaddq_f32(a, b); }
 
 #endif
 
+#if !defined(ACR_ISA_AVX512)
+static inline vec v_load_bf16_first(const uint16_t *p, int64_t n)
+{
+    uint16_t part[V] = {0};
+    memcpy(part, p, (size_t)n * sizeof *part);
+    return v_load_bf16(part);
+}
+#endif
+
 #if !defined(ACR_ISA_NEON)
 /* Here the control register flushes. */
 static inline vec v_flush(vec x) { return x; }
@@ -142,9 +156,7 @@ static inline vec v_load_any(const void *p, bool bf16, int64_t n)
         return n == V ? v_load(p) : v_load_first(v_first(n), p);
     if (n == V)
         return v_load_bf16(p);
-    uint16_t part[V] = {0};
-    memcpy(part, p, (size_t)n * sizeof *part);
-    return v_load_bf16(part);
+    return v_load_bf16_first(p, n);
 }
 
 #endif
