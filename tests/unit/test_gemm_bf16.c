@@ -256,7 +256,7 @@ static void on_each_path(int64_t m, int64_t n, int64_t k, int step, float (*valu
 static void test_every_row_tail(void **state)
 {
     (void)state;
-    for (int64_t m = 1; m <= 44; m++) {
+    for (int64_t m = 1; m <= 56; m++) {
         on_each_path(m, 1 + draw() % 40, 1 + draw() % 70, 61, ordinary);
         on_each_path(m, 37, 9, 61, tiny);
     }

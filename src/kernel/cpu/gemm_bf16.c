@@ -22,6 +22,8 @@
 enum {
     ROWS = MR,
     ROW_UNIT = 1,
+    PACKED = 1,
+    A_ROW = 0,
     BOTH_ROWS = MR / 2, /* rows up to which both chains fit into registers */
     TWO_ROWS = MR / 4,  /* and those of two panels */
 #if defined(ACR_ISA_NEON)
@@ -34,6 +36,19 @@ enum {
 
 _Static_assert((int)ACR__GEMM_PANEL == (int)NR, "the panels of rules 1 and 2 are the same");
 _Static_assert((int)A_BLOCK == (int)sizeof(float) * ACR_BLOCK * AS, "gemm_bf16.h and gemm_vec.h disagree about a tile");
+
+INLINE void pack_b_turned(const char *from, bool bf16, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to)
+{
+    UNROLL
+    for (int d = 0; d < ACR_BLOCK; d += V) {
+        vec r[V];
+        load_turned(from + d * bytes_of(bf16), bf16, b_col, columns, depth - d, r);
+        UNROLL
+        for (int w = 0; w < WORDS; w++)
+            if (LOW(w) / V * V == d)
+                w_store(to + w * NR, w_pair(r[LOW(w) - d], r[HIGH(w) - d]));
+    }
+}
 
 /* A block of a row tile: [2][16][AS] floats, even places, then odd ones. */
 INLINE void pack_a_as(bool bf16, const char *from, int64_t a_row, int64_t a_col, int64_t rows, int64_t depth, float *to)
@@ -60,12 +75,16 @@ INLINE void pack_a_as(bool bf16, const char *from, int64_t a_row, int64_t a_col,
     }
 }
 
-static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, int64_t rows, int64_t depth, char *to)
+static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, int64_t rows, int64_t blocks,
+                   const struct block *block, char *to)
 {
-    if (bf16)
-        pack_a_as(true, from, a_row, a_col, rows, depth, (float *)(void *)to);
-    else
-        pack_a_as(false, from, a_row, a_col, rows, depth, (float *)(void *)to);
+    for (int64_t s = 0; s < blocks; s++, to += A_BLOCK) {
+        const char *at = from + block[s].p * a_col * bytes_of(bf16);
+        if (bf16)
+            pack_a_as(true, at, a_row, a_col, rows, block[s].depth, (float *)(void *)to);
+        else
+            pack_a_as(false, at, a_row, a_col, rows, block[s].depth, (float *)(void *)to);
+    }
 }
 
 /* Words of B from depth to depth are 64 bytes or more, so a line ahead is a

@@ -8,15 +8,16 @@
 
 #include "kernel/cpu/gemm_f32.h"
 
-/* Scratch: a row tile of A and a block of B, SLAB blocks deep. A row tile takes
- * A_BLOCK bytes a block of depth; the block of B has so many columns: more where a
- * product costs so little that packing A again for each of them would show. */
+/* Scratch: some row tiles of A and a block of B, SLAB blocks deep. The rows of A take
+ * A_BLOCK bytes a block of depth (49 for 48 rows: those of one tile would else fall on
+ * few sets of L1); the block of B has so many columns: more where a product costs so
+ * little that packing A again for each of them would show. */
 enum {
     ACR__BF16_SLAB = 16,
     ACR__BF16_A_BLOCK_avx2 = 32 * 8 * 4,
     ACR__BF16_A_BLOCK_avx512 = 32 * 16 * 4,
     ACR__BF16_A_BLOCK_neon = 32 * 8 * 4,
-    ACR__BF16_A_BLOCK_avx512_bf16 = 6 * 64,
+    ACR__BF16_A_BLOCK_avx512_bf16 = 49 * 64,
     ACR__BF16_A_BLOCK_amx = 32 * 64,
     ACR__BF16_COLUMNS_avx2 = 384,
     ACR__BF16_COLUMNS_avx512 = 384,

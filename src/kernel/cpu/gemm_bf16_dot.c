@@ -11,8 +11,9 @@
  * all the way. So tiles of C stay in their registers from block to block. Starting
  * each block in a tile of zeros and adding outside would turn a sum of -0 into +0.
  *
- * A row tile of A is packed as [row][16] words a block, which is what one broadcasts
- * from and the other loads. */
+ * A is packed as [row][16] words a block, which is what one broadcasts from and the
+ * other loads; for tiles of 6 rows eight tiles at a time, since a weight gradient's rows
+ * are adjacent and fill vectors only so. */
 #if defined(ACR_ISA_AVX512_BF16)
 #include "kernel/cpu/gemm_bf16.h"
 
@@ -24,16 +25,17 @@
 #if defined(ACR_ISA_AMX)
 #define LOW(w)  (2 * (w))
 #define HIGH(w) (2 * (w) + 1)
-enum { ROWS = 32, ROW_UNIT = 16, TWO_ROWS = 0, HEAD = 0 };
+enum { ROWS = 32, ROW_UNIT = 16, PACKED = 1, A_ROW = 64, TWO_ROWS = 0, HEAD = 0 };
 #else
 #define HIGH(w) (4 * ((w) % 8) + (w) / 8)
 #define LOW(w)  (HIGH(w) + 2)
-enum { ROWS = 6, ROW_UNIT = 1, TWO_ROWS = 3, HEAD = 0 };
+enum { ROWS = 6, ROW_UNIT = 1, PACKED = 8, A_ROW = 64, TWO_ROWS = 3, HEAD = 0 };
 #endif
 #include "kernel/cpu/gemm_bf16_drive.h"
 
 _Static_assert((int)ACR__GEMM_PANEL_avx512 == (int)NR, "the panels of rules 1 and 2 are the same");
-_Static_assert((int)A_BLOCK == ROWS * WORDS * 4, "gemm_bf16.h and this file disagree about a tile");
+_Static_assert((int)A_BLOCK >= PACKED * ROWS * A_ROW && (int)A_ROW == WORDS * 4,
+               "gemm_bf16.h and this file disagree about packed rows");
 
 static void head(char *panel, int64_t blocks) { (void)panel, (void)blocks; }
 static uint32_t least_of(const char *a, int64_t blocks) { return (void)a, (void)blocks, 0; }
@@ -49,18 +51,52 @@ INLINE words row_words(vec first, vec second)
     return _mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)_mm512_cvtne2ps_pbh(second, first));
 }
 
-INLINE void pack_a_as(bool bf16, const char *from, int64_t a_row, int64_t a_col, int64_t rows, int64_t depth,
-                      uint32_t *to)
+/* A block of a panel of B whose depths are adjacent: V columns as rows of words, turned. */
+INLINE void pack_b_turned(const char *from, bool bf16, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to)
 {
     const int64_t es = bytes_of(bf16);
-    for (int64_t i = 0; i < rows && a_col == 1 && a_row != 1; i++) {
-        const char *row = from + i * a_row * es;
-        vec first = v_load_any(row, bf16, acr__min(depth, V));
-        vec second = depth > V ? v_load_any(row + V * es, bf16, depth - V) : v_zero();
-        w_store(to + i * WORDS, row_words(first, second));
+    vec r[V];
+    fetch_lines(from, bf16, b_col, columns);
+    if (!bf16)
+        fetch_lines(from + 64, bf16, b_col, columns);
+    UNROLL
+    for (int j = 0; j < V; j++) {
+        const char *at = from + j * b_col * es;
+        vec first = j < columns ? v_load_any(at, bf16, acr__min(depth, V)) : v_zero();
+        vec second = j < columns && depth > V ? v_load_any(at + V * es, bf16, depth - V) : v_zero();
+        r[j] = v_of_words(row_words(first, second));
     }
-    for (int64_t i = 0; i < rows && (a_col != 1 || a_row == 1); i += V) {
-        const char *row = from + i * a_row * es;
+    v_transpose(r);
+    UNROLL
+    for (int w = 0; w < WORDS; w++)
+        w_store(to + w * NR, w_of(r[w]));
+}
+
+/* Rows whose depths are adjacent: each to its end, while the next one is fetched. */
+INLINE void pack_rows(bool bf16, const char *from, int64_t a_row, int64_t rows, int64_t blocks,
+                      const struct block *block, char *to)
+{
+    const int64_t es = bytes_of(bf16);
+    for (int64_t i = 0; i < rows; i++, from += a_row * es, to += A_ROW) {
+        for (int64_t s = 0; s < blocks; s++) {
+            const char *at = from + block[s].p * es;
+            const int64_t depth = block[s].depth;
+            fetch_bytes_ahead(at, a_row * es);
+            if (!bf16)
+                fetch_bytes_ahead(at, a_row * es + 64);
+            vec first = v_load_any(at, bf16, acr__min(depth, V));
+            vec second = depth > V ? v_load_any(at + V * es, bf16, depth - V) : v_zero();
+            w_store((uint32_t *)(void *)(to + s * A_BLOCK), row_words(first, second));
+        }
+    }
+}
+
+/* A block of rows that are adjacent, V of them at a time. */
+INLINE void pack_columns(bool bf16, const char *from, int64_t a_col, int64_t rows, int64_t depth, char *to)
+{
+    const int64_t es = bytes_of(bf16);
+    for (int64_t i = 0; i < rows; i += V) {
+        const char *row = from + i * es;
         int64_t n = acr__min(rows - i, V);
         vec r[V];
         UNROLL
@@ -73,18 +109,30 @@ INLINE void pack_a_as(bool bf16, const char *from, int64_t a_row, int64_t a_col,
         UNROLL
         for (int k = 0; k < V; k++)
             if (k < n)
-                w_store(to + (i + k) * WORDS, w_of(r[k]));
+                w_store((uint32_t *)(void *)(to + (i + k) * A_ROW), w_of(r[k]));
     }
-    for (int64_t i = rows; i % ROW_UNIT != 0; i++)
-        w_store(to + i * WORDS, w_of(v_zero()));
 }
 
-static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, int64_t rows, int64_t depth, char *to)
+INLINE void pack_a_as(bool bf16, const char *from, int64_t a_row, int64_t a_col, int64_t rows, int64_t blocks,
+                      const struct block *block, char *to)
+{
+    if (a_col == 1 && a_row != 1)
+        pack_rows(bf16, from, a_row, rows, blocks, block, to);
+    for (int64_t s = 0; s < blocks; s++) {
+        if (a_col != 1 || a_row == 1)
+            pack_columns(bf16, from + block[s].p * a_col * bytes_of(bf16), a_col, rows, block[s].depth, to + s * A_BLOCK);
+        for (int64_t i = rows; i % ROW_UNIT != 0; i++)
+            w_store((uint32_t *)(void *)(to + s * A_BLOCK + i * A_ROW), w_of(v_zero()));
+    }
+}
+
+static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, int64_t rows, int64_t blocks,
+                   const struct block *block, char *to)
 {
     if (bf16)
-        pack_a_as(true, from, a_row, a_col, rows, depth, (uint32_t *)(void *)to);
+        pack_a_as(true, from, a_row, a_col, rows, blocks, block, to);
     else
-        pack_a_as(false, from, a_row, a_col, rows, depth, (uint32_t *)(void *)to);
+        pack_a_as(false, from, a_row, a_col, rows, blocks, block, to);
 }
 
 #if defined(ACR_ISA_AMX)
@@ -169,12 +217,12 @@ static void leave(void) {}
 /* C is loaded and stored in every block. A compiler that sees it stay where it is keeps
  * it in registers as well, of which there are too few, and stores it twice: 84% of the
  * peak instead of all of it on Zen 4. So it is told that acc may have moved. */
-INLINE void tile_blocks(int rows, int panels, const struct tile *t, float *acc)
+INLINE void tile_blocks(int rows, int panels, const struct tile *t, float *acc, int64_t row)
 {
     const int width = panels * NV;
     const uint32_t *a = (const uint32_t *)(const void *)t->a, *b = (const uint32_t *)(const void *)t->b;
     const int64_t b_panel = t->b_panel / 4;
-    for (int64_t s = t->blocks; s > 0; s--, a += ROWS * WORDS, b += WORDS * NR) {
+    for (int64_t s = t->blocks; s > 0; s--, a += A_BLOCK / 4, b += WORDS * NR) {
         __asm__("" : "+r"(acc));
         vec chain[2][ROWS][2 * NV]; /* e, o */
         UNROLL
@@ -208,30 +256,48 @@ INLINE void tile_blocks(int rows, int panels, const struct tile *t, float *acc)
         for (int i = 0; i < rows; i++) {
             UNROLL
             for (int v = 0; v < width; v++) {
-                float *c = acc + (i * width + v) * V;
+                float *c = acc + i * row + v * V;
                 v_store(c, v_add(v_load(c), v_add(chain[0][i][v], chain[1][i][v])));
             }
         }
     }
 }
 
-typedef void tile_fn(const struct tile *t, float *acc);
+typedef void tile_fn(const struct tile *t, float *acc, int64_t row);
 #define ONE(rows) \
-    static void one_##rows(const struct tile *t, float *acc) { tile_blocks(rows, 1, t, acc); }
+    static void one_##rows(const struct tile *t, float *acc, int64_t row) { tile_blocks(rows, 1, t, acc, row); }
 #define TWO(rows) \
-    static void two_##rows(const struct tile *t, float *acc) { tile_blocks(rows, 2, t, acc); }
+    static void two_##rows(const struct tile *t, float *acc, int64_t row) { tile_blocks(rows, 2, t, acc, row); }
 ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6)
 TWO(1) TWO(2) TWO(3)
 static tile_fn *const one_panel[ROWS + 1] = {NULL, one_1, one_2, one_3, one_4, one_5, one_6};
 static tile_fn *const two_panels[TWO_ROWS + 1] = {NULL, two_1, two_2, two_3};
+
+/* What C begins with, where it is whole vectors and does not already hold it. */
+INLINE void tile_start(const struct tile *t, float *c, int64_t row)
+{
+    if (t->start == ACR_START_C)
+        return;
+    for (int64_t v = 0; v < t->columns; v += V) {
+        vec x = t->start == ACR_START_ROW ? v_load(t->row + v) : v_zero();
+        for (int64_t i = 0; i < t->rows; i++)
+            v_store(c + i * row + v, x);
+    }
+}
 
 static void tile_run(const struct tile *t)
 {
     float acc[ROWS * NR] __attribute__((aligned(64))); /* two panels have half the rows */
     const bool two = t->columns > NR;
     const int64_t width = two ? 2 * NR : NR;
+    tile_fn *fn = (two ? two_panels : one_panel)[t->rows];
+    if (t->columns == width) {
+        tile_start(t, t->c, t->c_row);
+        fn(t, t->c, t->c_row);
+        return;
+    }
     tile_in(t, acc, width);
-    (two ? two_panels : one_panel)[t->rows](t, acc);
+    fn(t, acc, width);
     tile_out(t, acc, width);
 }
 

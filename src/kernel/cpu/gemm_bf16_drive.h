@@ -5,10 +5,12 @@
  *   ISA_NAME(x)            acr__<x>_<instruction set>
  *   NR, ROWS, ROW_UNIT     columns of a panel; most rows of a tile, of which it has a multiple if it can
  *   TWO_ROWS               rows up to which a tile takes two panels at once
- *   A_BLOCK, HEAD          bytes of a block of a packed row tile; before a packed panel
+ *   PACKED, A_ROW          row tiles of A packed at a time; bytes from one row to the next in them
+ *   A_BLOCK, HEAD          bytes of a block of those; before a packed panel
  *   COLUMNS                of a block of B in scratch
  *   LOW(w), HIGH(w)        depths in the halves of word w of a block
- *   pack_a(from, bf16, a_row, a_col, rows, depth, to)   a block of a row tile
+ *   pack_a(from, bf16, a_row, a_col, rows, blocks, block, to)   rows of A, the blocks given
+ *   pack_b_turned(from, bf16, b_col, columns, depth, to)   V columns of a block whose depths are adjacent
  *   head(panel, blocks)    fills a packed panel's HEAD bytes
  *   least_of(a, blocks)    what tile.a_least shall hold of a packed row tile
  *   tile_run(tile)         a row tile against one or two panels
@@ -49,7 +51,10 @@ struct tile {
     enum acr_start start;
     const float *row;
 };
-static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, int64_t rows, int64_t depth, char *to);
+struct block;
+static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, int64_t rows, int64_t blocks,
+                   const struct block *block, char *to);
+INLINE void pack_b_turned(const char *from, bool bf16, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to);
 static void head(char *panel, int64_t blocks);
 static uint32_t least_of(const char *a, int64_t blocks);
 static void tile_run(const struct tile *t);
@@ -60,14 +65,19 @@ static inline int64_t bytes_of(bool bf16) { return bf16 ? 2 : 4; }
 static inline int64_t blocks_of(int64_t k) { return (k + ACR_BLOCK - 1) / ACR_BLOCK; }
 static inline int64_t panel_bytes(int64_t blocks) { return HEAD + blocks * B_BLOCK; }
 
-/* Loads `lines` lines of n numbers each into r, the rest +0, and turns them; fetches the
- * lines behind them ahead, which are likely to be packed next: they lie in as many pages,
- * which no processor guesses. */
-INLINE void load_turned(const char *from, bool bf16, int64_t line, int64_t lines, int64_t n, vec r[V])
+/* The lines behind `lines` lines are fetched ahead: they are likely to be packed next,
+ * and lie in as many pages, which no processor guesses. */
+INLINE void fetch_lines(const char *from, bool bf16, int64_t line, int64_t lines)
 {
     UNROLL
     for (int j = 0; j < V; j++)
         fetch_bytes_ahead(from, (acr__min(lines, V) + j) * line * bytes_of(bf16));
+}
+
+/* Loads `lines` lines of n numbers each into r, the rest +0, and turns them. */
+INLINE void load_turned(const char *from, bool bf16, int64_t line, int64_t lines, int64_t n, vec r[V])
+{
+    fetch_lines(from, bf16, line, lines);
     UNROLL
     for (int j = 0; j < V; j++)
         r[j] = j < lines && n > 0 ? v_load_any(from + j * line * bytes_of(bf16), bf16, acr__min(n, V)) : v_zero();
@@ -93,15 +103,7 @@ INLINE void pack_b_block(const char *from, bool bf16, int64_t b_row, int64_t b_c
                 w_store(to + w * NR + v, w_pair(low, high));
             }
         } else {
-            UNROLL
-            for (int d = 0; d < ACR_BLOCK; d += V) {
-                vec r[V];
-                load_turned(from + d * es, bf16, b_col, columns, depth - d, r);
-                UNROLL
-                for (int w = 0; w < WORDS; w++)
-                    if (LOW(w) / V * V == d)
-                        w_store(to + w * NR + v, w_pair(r[LOW(w) - d], r[HIGH(w) - d]));
-            }
+            pack_b_turned(from, bf16, b_col, columns, depth, to + v);
         }
     }
 }
@@ -226,6 +228,12 @@ static int64_t slab_blocks(const acr_gemm *g, int64_t p, int64_t *cut, struct bl
     return n;
 }
 
+/* Of the next of `tiles` row tiles that `left` rows are left for. */
+static int64_t tile_rows(int64_t left, int64_t tiles)
+{
+    return acr__min(acr__round_up((left + tiles - 1) / tiles, ROW_UNIT), left);
+}
+
 /* Columns [j, j + n), the blocks given: the block of B, then each row tile. */
 static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n, const struct block *block)
 {
@@ -243,14 +251,18 @@ static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n
         t->b_panel = panel_bytes(t->blocks);
     }
     t->row = g->row ? (const float *)g->row + j : NULL;
-    t->a = to_a;
-    int64_t tiles = (g->m + ROWS - 1) / ROWS;
+    int64_t tiles = (g->m + ROWS - 1) / ROWS, first = 0, packed = 0; /* rows of A in to_a */
     for (int64_t i = 0; i < g->m; i += t->rows, tiles--) {
-        t->rows = acr__min(acr__round_up((g->m - i + tiles - 1) / tiles, ROW_UNIT), g->m - i);
-        for (int64_t s = 0; s < t->blocks; s++)
-            pack_a((const char *)g->a + (i * g->a_row + block[s].p * g->a_col) * es, g->a_bf16, g->a_row, g->a_col,
-                   t->rows, block[s].depth, to_a + s * A_BLOCK);
-        t->a_least = least_of(to_a, t->blocks);
+        t->rows = tile_rows(g->m - i, tiles);
+        if (i == packed) {
+            first = packed;
+            for (int64_t k = 0; k < PACKED && packed < g->m; k++)
+                packed += tile_rows(g->m - packed, tiles - k);
+            pack_a((const char *)g->a + i * g->a_row * es, g->a_bf16, g->a_row, g->a_col, packed - first, t->blocks,
+                   block, to_a);
+            t->a_least = least_of(to_a, t->blocks);
+        }
+        t->a = to_a + (i - first) * A_ROW;
         t->c = (float *)g->c + i * g->c_row + j;
         row_tile(t, n);
     }
