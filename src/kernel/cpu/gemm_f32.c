@@ -12,7 +12,7 @@
  * (25 against 21 instructions for 12 multiply-adds). With few row tiles it is used
  * where it lies if its columns are adjacent; few rows hold several panels at once,
  * to keep enough chains in flight. A is copied where its depth is not adjacent, or
- * where a tile of many rows meets many columns.
+ * where a tile of many rows meets many columns and known strides are worth it.
  *
  * It deliberately knows nothing of threads: callers split rows or columns. */
 #include "kernel/cpu/gemm_f32.h"
@@ -27,7 +27,8 @@ _Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (DEPTH * AS + BLOC
 
 enum {
     TILE = 8192,      /* floats of A that a row tile may keep in L1 */
-    FEW_SETS = 256,   /* floats apart, a run of lines falls on four sets: a deep B would not stay in L2 either */
+    FEW_SETS = 256,   /* floats apart, a run of lines falls on four sets: a deep B would not stay in L2 either,
+                         nor a tile's rows of A in L1 */
     MANY = 8,         /* row tiles that are worth packing B, even if its columns are adjacent */
     NEXT_LINES = 32,  /* floats ahead in a row of which a few are packed for each of many depths */
     SHALLOW = 256,    /* depth of a block of B that is packed */
@@ -134,6 +135,12 @@ struct cut {
     int64_t tiles, columns, depth; /* row tiles in all; most columns and depth of a block */
 };
 
+/* Whether rows of A whose depths are adjacent are copied for a tile. */
+static bool worth_copying(const acr_gemm *g)
+{
+    return (COPY_A || g->a_row % FEW_SETS == 0) && g->m > TWO_MAX && g->n >= WIDE;
+}
+
 static struct cut cut_of(const acr_gemm *g)
 {
     struct cut cut = {.tiles = parts_of(g->m, MR), .depth = DEPTH};
@@ -150,7 +157,7 @@ static struct cut cut_of(const acr_gemm *g)
         int64_t most = acr__max((cut.lies ? STREAM : BLOCK) / depth / NR, 1);
         cut.columns = parts_of(panels, parts_of(panels, most)) * NR;
     }
-    cut.copy_a = g->a_col != 1 ? g->n > NR : g->m > TWO_MAX && g->n >= WIDE;
+    cut.copy_a = g->a_col != 1 ? g->n > NR : worth_copying(g);
     return cut;
 }
 
@@ -203,7 +210,7 @@ static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int6
 static bool one_tile(const acr_gemm *g, struct tile *t)
 {
     if (g->m > MR || g->k > DEPTH || (g->a_col != 1 && g->n > NR) || (g->b_col != 1 && !g->packed) ||
-        (g->m > TWO_MAX && g->n >= WIDE))
+        worth_copying(g))
         return false;
     aim_b(g, t, 0, 0);
     t->k = g->k;
