@@ -24,6 +24,7 @@ enum {
     ROW_UNIT = 1,
     PACKED = 1,
     A_ROW = 0,
+    FETCHES = 0,
     BOTH_ROWS = MR / 2, /* rows up to which both chains fit into registers */
     TWO_ROWS = MR / 4,  /* and those of two panels */
 #if defined(ACR_ISA_NEON)

@@ -25,11 +25,11 @@
 #if defined(ACR_ISA_AMX)
 #define LOW(w)  (2 * (w))
 #define HIGH(w) (2 * (w) + 1)
-enum { ROWS = 32, ROW_UNIT = 16, PACKED = 1, A_ROW = 64, TWO_ROWS = 0, HEAD = 0 };
+enum { ROWS = 32, ROW_UNIT = 16, PACKED = 1, A_ROW = 64, FETCHES = 0, TWO_ROWS = 0, HEAD = 0 };
 #else
 #define HIGH(w) (4 * ((w) % 8) + (w) / 8)
 #define LOW(w)  (HIGH(w) + 2)
-enum { ROWS = 6, ROW_UNIT = 1, PACKED = 8, A_ROW = 64, TWO_ROWS = 3, HEAD = 0 };
+enum { ROWS = 6, ROW_UNIT = 1, PACKED = 8, A_ROW = 64, FETCHES = 1, TWO_ROWS = 3, HEAD = 0 };
 #endif
 #include "kernel/cpu/gemm_bf16_drive.h"
 
@@ -217,13 +217,20 @@ static void leave(void) {}
 /* C is loaded and stored in every block. A compiler that sees it stay where it is keeps
  * it in registers as well, of which there are too few, and stores it twice: 84% of the
  * peak instead of all of it on Zen 4. So it is told that acc may have moved. */
-INLINE void tile_blocks(int rows, int panels, const struct tile *t, float *acc, int64_t row)
+INLINE void tile_blocks(int rows, int panels, bool fetch, const struct tile *t, float *acc, int64_t row)
 {
     const int width = panels * NV;
     const uint32_t *a = (const uint32_t *)(const void *)t->a, *b = (const uint32_t *)(const void *)t->b;
     const int64_t b_panel = t->b_panel / 4;
+    uintptr_t ahead = t->ahead;
+    const int64_t ahead_col = t->ahead_col;
     for (int64_t s = t->blocks; s > 0; s--, a += A_BLOCK / 4, b += WORDS * NR) {
         __asm__("" : "+r"(acc));
+        UNROLL
+        for (int i = 0; fetch && i < NR / PACKED; i++)
+            for (int line = 0; line < ACR_BLOCK * (int)sizeof(float); line += 64)
+                fetch_bytes_ahead((const void *)ahead, i * ahead_col + line);
+        ahead += ACR_BLOCK * sizeof(float);
         vec chain[2][ROWS][2 * NV]; /* e, o */
         UNROLL
         for (int odd = 0; odd < 2; odd++) {
@@ -265,12 +272,16 @@ INLINE void tile_blocks(int rows, int panels, const struct tile *t, float *acc, 
 
 typedef void tile_fn(const struct tile *t, float *acc, int64_t row);
 #define ONE(rows) \
-    static void one_##rows(const struct tile *t, float *acc, int64_t row) { tile_blocks(rows, 1, t, acc, row); }
+    static void one_##rows(const struct tile *t, float *acc, int64_t row) { tile_blocks(rows, 1, false, t, acc, row); }
 #define TWO(rows) \
-    static void two_##rows(const struct tile *t, float *acc, int64_t row) { tile_blocks(rows, 2, t, acc, row); }
+    static void two_##rows(const struct tile *t, float *acc, int64_t row) { tile_blocks(rows, 2, false, t, acc, row); }
+#define AHEAD(rows) \
+    static void ahead_##rows(const struct tile *t, float *acc, int64_t row) { tile_blocks(rows, 1, true, t, acc, row); }
 ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6)
+AHEAD(1) AHEAD(2) AHEAD(3) AHEAD(4) AHEAD(5) AHEAD(6)
 TWO(1) TWO(2) TWO(3)
 static tile_fn *const one_panel[ROWS + 1] = {NULL, one_1, one_2, one_3, one_4, one_5, one_6};
+static tile_fn *const one_ahead[ROWS + 1] = {NULL, ahead_1, ahead_2, ahead_3, ahead_4, ahead_5, ahead_6};
 static tile_fn *const two_panels[TWO_ROWS + 1] = {NULL, two_1, two_2, two_3};
 
 /* What C begins with, where it is whole vectors and does not already hold it. */
@@ -290,7 +301,7 @@ static void tile_run(const struct tile *t)
     float acc[ROWS * NR] __attribute__((aligned(64))); /* two panels have half the rows */
     const bool two = t->columns > NR;
     const int64_t width = two ? 2 * NR : NR;
-    tile_fn *fn = (two ? two_panels : one_panel)[t->rows];
+    tile_fn *fn = (two ? two_panels : t->ahead ? one_ahead : one_panel)[t->rows];
     if (t->columns == width) {
         tile_start(t, t->c, t->c_row);
         fn(t, t->c, t->c_row);

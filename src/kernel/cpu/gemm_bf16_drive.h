@@ -7,6 +7,7 @@
  *   TWO_ROWS               rows up to which a tile takes two panels at once
  *   PACKED, A_ROW          row tiles of A packed at a time; bytes from one row to the next in them
  *   A_BLOCK, HEAD          bytes of a block of those; before a packed panel
+ *   FETCHES                whether tiles fetch what t->ahead says, while they compute
  *   COLUMNS                of a block of B in scratch
  *   LOW(w), HIGH(w)        depths in the halves of word w of a block
  *   pack_a(from, bf16, a_row, a_col, rows, blocks, block, to)   rows of A, the blocks given
@@ -50,6 +51,8 @@ struct tile {
     const float *c_next; /* the tile that comes next, fetched ahead */
     enum acr_start start;
     const float *row;
+    uintptr_t ahead;   /* 0, or B to be packed next: NR / PACKED columns, fetched block by block */
+    int64_t ahead_col; /* bytes from one of them to the next */
 };
 struct block;
 static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, int64_t rows, int64_t blocks,
@@ -173,20 +176,26 @@ INLINE void fetch_next(const struct tile *t)
             __builtin_prefetch((void *)((uintptr_t)t->c_next + (uintptr_t)(i * t->c_row + v) * sizeof(float)), 1, 3);
 }
 
-/* One row tile against columns [0, n) of the block of B at t. */
+/* The row tile that `whole` is against `panels` panels from column j on of n. */
+INLINE void tile_at(struct tile *t, const struct tile *whole, int64_t j, int64_t n, int64_t panels)
+{
+    t->columns = acr__min(n - j, panels * NR);
+    t->c = whole->c + j;
+    t->b = whole->b + j / NR * t->b_panel;
+    t->b_head = whole->b_head + j / NR * t->b_panel;
+    t->row = whole->row ? whole->row + j : NULL;
+    t->c_next = n - j > panels * NR ? t->c + panels * NR : whole->c + t->rows * t->c_row;
+    fetch_next(t);
+    tile_run(t);
+}
+
+/* The row tile t against all n columns of the block of B. */
 static void row_tile(struct tile *t, int64_t n)
 {
     const struct tile whole = *t;
     for (int64_t j = 0, panels; j < n; j += panels * NR) {
         panels = t->rows <= TWO_ROWS && n - j > NR ? 2 : 1;
-        t->columns = acr__min(n - j, panels * NR);
-        t->c = whole.c + j;
-        t->b = whole.b + j / NR * t->b_panel;
-        t->b_head = whole.b_head + j / NR * t->b_panel;
-        t->row = whole.row ? whole.row + j : NULL;
-        t->c_next = n - j > panels * NR ? t->c + panels * NR : whole.c + t->rows * t->c_row;
-        fetch_next(t);
-        tile_run(t);
+        tile_at(t, &whole, j, n, panels);
     }
     *t = whole;
 }
@@ -234,37 +243,82 @@ static int64_t tile_rows(int64_t left, int64_t tiles)
     return acr__min(acr__round_up((left + tiles - 1) / tiles, ROW_UNIT), left);
 }
 
-/* Columns [j, j + n), the blocks given: the block of B, then each row tile. */
-static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n, const struct block *block)
+/* Rows of A that are packed together, and the row tiles from them to the product's end. */
+struct rows {
+    int64_t first, end, tiles;
+};
+
+/* Packs the next of them; false if there are none left. */
+static bool next_rows(const acr_gemm *g, struct tile *t, const struct block *block, struct rows *r)
 {
-    const int64_t es = bytes_of(g->a_bf16), whole = panel_bytes(blocks_of(g->k));
-    char *to_a = g->scratch, *to_b = to_a + SLAB * A_BLOCK;
-    if (g->packed) {
-        t->b_head = (const char *)g->packed + j / NR * whole;
-        t->b = t->b_head + HEAD + block[0].p / ACR_BLOCK * B_BLOCK;
-        t->b_panel = whole;
-    } else {
+    while (r->first < r->end)
+        r->first += tile_rows(g->m - r->first, r->tiles--);
+    for (int64_t k = 0; k < PACKED && r->end < g->m; k++)
+        r->end += tile_rows(g->m - r->end, r->tiles - k);
+    if (r->first == r->end)
+        return false;
+    char *to = g->scratch;
+    pack_a((const char *)g->a + r->first * g->a_row * bytes_of(g->a_bf16), g->a_bf16, g->a_row, g->a_col,
+           r->end - r->first, t->blocks, block, to);
+    t->a_least = least_of(to, t->blocks);
+    return true;
+}
+
+/* Aims t at the row tile from row i on, the first of `tiles`, and at column j. */
+static void aim_rows(const acr_gemm *g, struct tile *t, const struct rows *r, int64_t i, int64_t tiles, int64_t j)
+{
+    t->rows = tile_rows(g->m - i, tiles);
+    t->a = (const char *)g->scratch + (i - r->first) * A_ROW;
+    t->c = (float *)g->c + i * g->c_row + j;
+}
+
+/* Packs a block of B whose depths are adjacent panel by panel. The first rows of A take
+ * each panel at once and fetch the next one's numbers meanwhile, each tile those of an
+ * eighth of its columns; the last one's are `after` elements from B's first. Waiting for
+ * them would take a tenth of a product of 256 rows. */
+static void pack_and_multiply(const acr_gemm *g, struct tile *t, int64_t j, int64_t n, const struct block *block,
+                              const struct rows *r, int64_t after, char *to)
+{
+    const int64_t es = bytes_of(g->b_bf16);
+    for (int64_t v = 0; v < n; v += NR) {
+        pack_panels(acr__min(n - v, NR), block, t->blocks, (const char *)g->b + (j + v) * g->b_col * es, g->b_bf16,
+                    g->b_row, g->b_col, to + v / NR * t->b_panel);
+        int64_t next = v + NR < n ? (j + v + NR) * g->b_col + block[0].p : after, tiles = r->tiles;
+        for (int64_t i = r->first; i < r->end; i += t->rows, tiles--) {
+            aim_rows(g, t, r, i, tiles, j);
+            t->ahead = (uintptr_t)g->b + (uintptr_t)(next * es); /* past the end of B at its end */
+            t->ahead_col = g->b_col * es;
+            next += NR / PACKED * g->b_col;
+            struct tile at = *t;
+            tile_at(&at, t, v, n, 1);
+        }
+    }
+}
+
+/* Columns [j, j + n), the blocks given: the block of B, then each row tile. What is
+ * packed next is `after` elements from B's first. */
+static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n, const struct block *block,
+                         int64_t after)
+{
+    const int64_t whole = panel_bytes(blocks_of(g->k));
+    char *to_b = (char *)g->scratch + SLAB * A_BLOCK;
+    struct rows r = {0, 0, (g->m + ROWS - 1) / ROWS};
+    t->row = g->row ? (const float *)g->row + j : NULL;
+    t->b_head = g->packed ? (const char *)g->packed + j / NR * whole : to_b;
+    t->b = t->b_head + HEAD + (g->packed ? block[0].p / ACR_BLOCK * B_BLOCK : 0);
+    t->b_panel = g->packed ? whole : panel_bytes(t->blocks);
+    if (!g->packed && FETCHES && g->b_row == 1 && next_rows(g, t, block, &r))
+        pack_and_multiply(g, t, j, n, block, &r, after, to_b);
+    else if (!g->packed)
         pack_panels(n, block, t->blocks, (const char *)g->b + j * g->b_col * bytes_of(g->b_bf16), g->b_bf16, g->b_row,
                     g->b_col, to_b);
-        t->b_head = to_b;
-        t->b = to_b + HEAD;
-        t->b_panel = panel_bytes(t->blocks);
-    }
-    t->row = g->row ? (const float *)g->row + j : NULL;
-    int64_t tiles = (g->m + ROWS - 1) / ROWS, first = 0, packed = 0; /* rows of A in to_a */
-    for (int64_t i = 0; i < g->m; i += t->rows, tiles--) {
-        t->rows = tile_rows(g->m - i, tiles);
-        if (i == packed) {
-            first = packed;
-            for (int64_t k = 0; k < PACKED && packed < g->m; k++)
-                packed += tile_rows(g->m - packed, tiles - k);
-            pack_a((const char *)g->a + i * g->a_row * es, g->a_bf16, g->a_row, g->a_col, packed - first, t->blocks,
-                   block, to_a);
-            t->a_least = least_of(to_a, t->blocks);
+    t->ahead = 0;
+    while (next_rows(g, t, block, &r)) {
+        int64_t tiles = r.tiles;
+        for (int64_t i = r.first; i < r.end; i += t->rows, tiles--) {
+            aim_rows(g, t, &r, i, tiles, j);
+            row_tile(t, n);
         }
-        t->a = to_a + (i - first) * A_ROW;
-        t->c = (float *)g->c + i * g->c_row + j;
-        row_tile(t, n);
     }
 }
 
@@ -277,9 +331,11 @@ static ACR_APART void product(const acr_gemm *g)
         int64_t cut = 0;
         struct block block[SLAB];
         t.start = g->start;
-        for (int64_t p = 0; p < g->k; p = block[t.blocks - 1].p + block[t.blocks - 1].depth) {
+        for (int64_t p = 0, end; p < g->k; p = end) {
             t.blocks = slab_blocks(g, p, &cut, block);
-            slab_product(g, &t, j, n, block);
+            end = block[t.blocks - 1].p + block[t.blocks - 1].depth;
+            int64_t after = end < g->k ? j * g->b_col + end * g->b_row : (j + n) * g->b_col;
+            slab_product(g, &t, j, n, block, after);
             t.start = ACR_START_C;
         }
     }
