@@ -9,7 +9,9 @@
 #include "base/bf16.h"
 #include <string.h>
 
-enum { M = 37, N = 70, K = 75, SCRATCH = 1 << 20, PACKED = (N + 64) * 96 * 2 };
+/* More rows than any path packs at a time, a panel and a part of one, a block and a part
+ * of one; no larger, since every start of a program waits for this. */
+enum { M = 53, N = 40, K = 43, SCRATCH = 1 << 20, PACKED = (N + 64) * 64 * 2 };
 
 /* The same numbers on every machine. */
 static uint32_t draw(uint32_t *seed)
@@ -42,23 +44,25 @@ static bool same(const float *a, const float *b, int64_t n)
 static float a[M * K], b[N * K], start[M * N], want[M * N], got[M * N];
 static char packed[PACKED] __attribute__((aligned(64))), scratch[SCRATCH] __attribute__((aligned(64)));
 
-/* One product, A and B one way round or the other. */
-static bool agrees(const acr_kernels *k, bool turned, bool pack, enum acr_start from)
+/* One product, A and B one way round or the other, B as it lies and packed. */
+static bool agrees(const acr_kernels *k, bool turned, enum acr_start from)
 {
     acr_gemm g = {.m = M, .n = N, .k = K,
                   .a = a, .a_row = turned ? 1 : K, .a_col = turned ? M : 1,
                   .b = b, .b_row = turned ? N : 1, .b_col = turned ? 1 : K,
                   .c = want, .c_row = N, .start = from, .row = start, .scratch = scratch};
     memcpy(want, start, sizeof want);
-    memcpy(got, start, sizeof got);
     acr__kernels_scalar.gemm_bf16(&g);
     g.c = got;
-    if (pack) {
-        k->pack_b_bf16(N, K, b, g.b_row, g.b_col, false, packed);
-        g.packed = packed;
+    k->pack_b_bf16(N, K, b, g.b_row, g.b_col, false, packed);
+    for (int pack = 0; pack < 2; pack++) {
+        memcpy(got, start, sizeof got);
+        g.packed = pack ? packed : NULL;
+        k->gemm_bf16(&g);
+        if (!same(want, got, M * N))
+            return false;
     }
-    k->gemm_bf16(&g);
-    return same(want, got, M * N);
+    return true;
 }
 
 bool acr__self_test_bf16(const acr_kernels *k)
@@ -74,8 +78,8 @@ bool acr__self_test_bf16(const acr_kernels *k)
             b[i] = value(kind, &seed);
         for (int64_t i = 0; i < M * N; i++)
             start[i] = value(kind, &seed);
-        for (int way = 0; way < 12 && right; way++)
-            right = agrees(k, way & 1, way & 2, (enum acr_start)(way / 4));
+        for (int way = 0; way < 6 && right; way++)
+            right = agrees(k, way & 1, (enum acr_start)(way / 2));
     }
     return right;
 }
