@@ -551,6 +551,7 @@ static void another_order_is_seen(void **state)
             a = draw_case(ORDINARY);
         a.bf16 = bf16 ? &acr__kernels_scalar : NULL;
         a.rows = 40;
+        a.scale = 0.25f; /* no query all but ignores the keys that change places */
         a.threshold = 0;
         a.add_q = false;
         for (int p = 0; p < a.rows; p++)
@@ -559,27 +560,35 @@ static void another_order_is_seen(void **state)
         swap_rows(given.k + 1, a.ld_key, a.dim, 3, 20);
         swap_rows(given.v + 2, a.ld_value, a.dim, 3, 20);
         run(&acr__kernels_scalar, &a, DQ, &got);
-        int64_t width = a.group * a.dim;
-        int outs = 0, gradients = 0; /* a query that all but ignores both keys has the same sums */
-        for (int64_t p = 20; p < a.rows; p++) {
-            outs += !row_is_the_same(p, want.out, got.out, a.ld_out, width);
-            gradients += !row_is_the_same(p, want.dq, got.dq, a.ld_dq, width);
-            for (int64_t c = 0; c < width; c++)
-                assert_true(fabsf(want.out[1 + p * a.ld_out + c] - got.out[1 + p * a.ld_out + c]) < 1e-3f);
-        }
-        assert_true(outs > 0);
-        assert_true(gradients > 0);
+        int64_t last = 39, width = a.group * a.dim;
+        assert_false(row_is_the_same(last, want.out, got.out, a.ld_out, width));
+        assert_false(row_is_the_same(last, want.dq, got.dq, a.ld_dq, width));
+        for (int64_t c = 0; c < width; c++)
+            assert_true(fabsf(want.out[1 + last * a.ld_out + c] - got.out[1 + last * a.ld_out + c]) < 1e-3f);
     }
+}
+
+/* Some tests draw for every path of the machine: what the next ones draw shall not depend on that. */
+static int draw_anew(void **state)
+{
+    (void)state;
+    state_of_draw = 1;
+    return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_give_the_same_bytes),   cmocka_unit_test(pieces_do_not_show),
-        cmocka_unit_test(long_sequences),              cmocka_unit_test(an_unseen_key_is_absent),
-        cmocka_unit_test(an_unseeing_query_is_absent), cmocka_unit_test(the_numbers_are_right),
-        cmocka_unit_test(blocks_are_of_places),        cmocka_unit_test(zeros_keep_their_signs),
-        cmocka_unit_test(dropout_is_counted),          cmocka_unit_test(another_order_is_seen),
+        cmocka_unit_test_setup(paths_give_the_same_bytes, draw_anew),
+        cmocka_unit_test_setup(pieces_do_not_show, draw_anew),
+        cmocka_unit_test_setup(long_sequences, draw_anew),
+        cmocka_unit_test_setup(an_unseen_key_is_absent, draw_anew),
+        cmocka_unit_test_setup(an_unseeing_query_is_absent, draw_anew),
+        cmocka_unit_test_setup(the_numbers_are_right, draw_anew),
+        cmocka_unit_test_setup(blocks_are_of_places, draw_anew),
+        cmocka_unit_test_setup(zeros_keep_their_signs, draw_anew),
+        cmocka_unit_test_setup(dropout_is_counted, draw_anew),
+        cmocka_unit_test_setup(another_order_is_seen, draw_anew),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
