@@ -38,6 +38,16 @@ enum {
 _Static_assert((int)ACR__GEMM_PANEL == (int)NR, "the panels of rules 1 and 2 are the same");
 _Static_assert((int)A_BLOCK == (int)sizeof(float) * ACR_BLOCK * AS, "gemm_bf16.h and gemm_vec.h disagree about a tile");
 
+/* Loads `lines` lines of n numbers each into r, the rest +0, and turns them. */
+INLINE void load_turned(const char *from, bool bf16, int64_t line, int64_t lines, int64_t n, vec r[V])
+{
+    fetch_lines(from, bf16, line, lines);
+    UNROLL
+    for (int j = 0; j < V; j++)
+        r[j] = j < lines && n > 0 ? v_load_any(from + j * line * bytes_of(bf16), bf16, acr__min(n, V)) : v_zero();
+    v_transpose(r);
+}
+
 INLINE void pack_b_turned(const char *from, bool bf16, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to)
 {
     UNROLL

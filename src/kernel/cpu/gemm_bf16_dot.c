@@ -51,21 +51,24 @@ INLINE words row_words(vec first, vec second)
     return _mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)_mm512_cvtne2ps_pbh(second, first));
 }
 
+/* The same from memory, `depth` places of it, the others +0. */
+INLINE words load_row(const char *from, bool bf16, int64_t depth)
+{
+    vec first = v_load_any(from, bf16, acr__min(depth, V));
+    vec second = depth > V ? v_load_any(from + V * bytes_of(bf16), bf16, depth - V) : v_zero();
+    return row_words(first, second);
+}
+
 /* A block of a panel of B whose depths are adjacent: V columns as rows of words, turned. */
 INLINE void pack_b_turned(const char *from, bool bf16, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to)
 {
-    const int64_t es = bytes_of(bf16);
     vec r[V];
     fetch_lines(from, bf16, b_col, columns);
     if (!bf16)
         fetch_lines(from + 64, bf16, b_col, columns);
     UNROLL
-    for (int j = 0; j < V; j++) {
-        const char *at = from + j * b_col * es;
-        vec first = j < columns ? v_load_any(at, bf16, acr__min(depth, V)) : v_zero();
-        vec second = j < columns && depth > V ? v_load_any(at + V * es, bf16, depth - V) : v_zero();
-        r[j] = v_of_words(row_words(first, second));
-    }
+    for (int j = 0; j < V; j++)
+        r[j] = j < columns ? v_of_words(load_row(from + j * b_col * bytes_of(bf16), bf16, depth)) : v_zero();
     v_transpose(r);
     UNROLL
     for (int w = 0; w < WORDS; w++)
@@ -80,13 +83,10 @@ INLINE void pack_rows(bool bf16, const char *from, int64_t a_row, int64_t rows, 
     for (int64_t i = 0; i < rows; i++, from += a_row * es, to += A_ROW) {
         for (int64_t s = 0; s < blocks; s++) {
             const char *at = from + block[s].p * es;
-            const int64_t depth = block[s].depth;
             fetch_bytes_ahead(at, a_row * es);
             if (!bf16)
                 fetch_bytes_ahead(at, a_row * es + 64);
-            vec first = v_load_any(at, bf16, acr__min(depth, V));
-            vec second = depth > V ? v_load_any(at + V * es, bf16, depth - V) : v_zero();
-            w_store((uint32_t *)(void *)(to + s * A_BLOCK), row_words(first, second));
+            w_store((uint32_t *)(void *)(to + s * A_BLOCK), load_row(at, bf16, block[s].depth));
         }
     }
 }

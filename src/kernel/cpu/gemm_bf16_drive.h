@@ -77,16 +77,6 @@ INLINE void fetch_lines(const char *from, bool bf16, int64_t line, int64_t lines
         fetch_bytes_ahead(from, (acr__min(lines, V) + j) * line * bytes_of(bf16));
 }
 
-/* Loads `lines` lines of n numbers each into r, the rest +0, and turns them. */
-INLINE void load_turned(const char *from, bool bf16, int64_t line, int64_t lines, int64_t n, vec r[V])
-{
-    fetch_lines(from, bf16, line, lines);
-    UNROLL
-    for (int j = 0; j < V; j++)
-        r[j] = j < lines && n > 0 ? v_load_any(from + j * line * bytes_of(bf16), bf16, acr__min(n, V)) : v_zero();
-    v_transpose(r);
-}
-
 /* One block of one panel of B. */
 INLINE void pack_b_block(const char *from, bool bf16, int64_t b_row, int64_t b_col, int64_t columns, int64_t depth,
                          uint32_t *to)
