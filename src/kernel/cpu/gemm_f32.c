@@ -12,7 +12,9 @@
  * (25 against 21 instructions for 12 multiply-adds). With few row tiles it is used
  * where it lies if its columns are adjacent; few rows hold several panels at once,
  * to keep enough chains in flight. A is copied where its depth is not adjacent, or
- * where a tile of many rows meets many columns and known strides are worth it.
+ * where a tile of many rows meets many columns and known strides are worth it. What is
+ * packed next, rows of A or a panel of B, is fetched by tiles at work, since packing
+ * would wait for each of its lines (AVX-512: 3 to 10% of a product).
  *
  * It deliberately knows nothing of threads: callers split rows or columns. */
 #include "kernel/cpu/gemm_f32.h"
@@ -22,9 +24,6 @@
 #include "kernel/cpu/gemm_zeros.h"
 
 _Static_assert((int)ACR__GEMM_PANEL == (int)NR, "gemm_f32.h and gemm_vec.h disagree about the panel");
-_Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (DEPTH * AS + BLOCK),
-               "gemm_f32.h and gemm_vec.h disagree about the scratch");
-
 enum {
     TILE = 8192,      /* floats of A that a row tile may keep in L1 */
     FEW_SETS = 256,   /* floats apart, a run of lines falls on four sets: a deep B would not stay in L2 either,
@@ -34,14 +33,20 @@ enum {
     SHALLOW = 256,    /* depth of a block of B that is packed */
     WIDE = 4 * NR,    /* columns that a packed row tile of A is worth */
     NARROW = 4 * NR,  /* columns to transpose at a time for a single row tile */
+    FIRST = 4,        /* row tiles that take a panel of B as soon as it is packed */
+    /* Floats for packed rows of A: of a whole block, or of the first row tiles of one that is packed. */
+    A_ROOM = (LINES == 0 || DEPTH > FIRST * SHALLOW ? DEPTH : FIRST * SHALLOW) * AS,
 };
+_Static_assert((int)ACR__GEMM_SCRATCH == (int)sizeof(float) * (A_ROOM + BLOCK),
+               "gemm_f32.h and gemm_f32.c disagree about the scratch");
 
 /* `lanes` lines of `depth` elements (line j at src + j*line, elements `step`
  * apart) become out[depth][width], lanes past the last line +0. width is a
  * multiple of V; out is written whole. What is likely to be packed next, the lines
- * behind these, is fetched ahead: no processor guesses that by itself, as each line
- * or each element lies in another page. */
-static void pack(int width, int64_t lanes, int64_t depth, const float *src, int64_t line, int64_t step, float *out)
+ * behind these, is fetched if `fetch` says so: no processor guesses that by itself, as
+ * each line or each element lies in another page. */
+INLINE void pack_any(bool fetch, int width, int64_t lanes, int64_t depth, const float *src, int64_t line, int64_t step,
+                     float *out)
 {
     for (int v = 0; v < width; v += V, lanes -= V, src += lanes > 0 ? V * line : 0, out += V) {
         if (lanes <= 0) {
@@ -50,13 +55,14 @@ static void pack(int width, int64_t lanes, int64_t depth, const float *src, int6
         } else if (line == 1) {
             vmask first = v_first(acr__min(lanes, V));
             for (int64_t p = 0; p < depth; p++) {
-                fetch_ahead(src, p * step + NEXT_LINES);
+                if (fetch)
+                    fetch_ahead(src, p * step + NEXT_LINES);
                 v_store(out + p * width, lanes >= V ? v_load(src + p * step) : v_load_first(first, src + p * step));
             }
         } else {
             int64_t behind = acr__min(lanes, V) * line;
             for (int64_t p = 0; p < depth; p += V) {
-                for (int j = p % 16 == 0 ? 0 : V; j < V; j++)
+                for (int j = fetch && p % 16 == 0 ? 0 : V; j < V; j++)
                     fetch_ahead(src, behind + j * line + p);
                 vec r[V];
                 int64_t deep = acr__min(depth - p, V);
@@ -74,6 +80,18 @@ static void pack(int width, int64_t lanes, int64_t depth, const float *src, int6
             }
         }
     }
+}
+
+static void pack(int width, int64_t lanes, int64_t depth, const float *src, int64_t line, int64_t step, float *out)
+{
+    pack_any(true, width, lanes, depth, src, line, step, out);
+}
+
+/* What tiles have fetched, on processors where they do. */
+static void pack_fetched(int width, int64_t lanes, int64_t depth, const float *src, int64_t line, int64_t step,
+                         float *out)
+{
+    pack_any(LINES == 0, width, lanes, depth, src, line, step, out);
 }
 
 void acr__pack_b_f32(int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col, void *out)
@@ -103,8 +121,9 @@ static void part_tile(struct tile *t, int64_t rows, int64_t columns)
     tile_part[width][rows](t);
 }
 
-/* One row tile against columns [0, n) of the block of B at t. */
-static void row_tile(struct tile *t, int64_t rows, int64_t n)
+/* One row tile against columns [0, n) of the block of B at t; the tile of C that comes
+ * after them is `then`. */
+static void row_tile(struct tile *t, int64_t rows, int64_t n, const float *then)
 {
     const float *b = t->b, *row = t->row;
     float *c = t->c;
@@ -115,7 +134,7 @@ static void row_tile(struct tile *t, int64_t rows, int64_t n)
         t->c = c + j;
         t->b = b + j / NR * t->b_panel;
         t->row = row ? row + j : NULL;
-        t->c_next = left > panels * NR ? t->c + panels * NR : c + rows * t->c_row;
+        t->c_next = left > panels * NR ? t->c + panels * NR : then;
         if (panels == 2) {
             tile_two[rows](t);
         } else if (left >= NR) {
@@ -132,13 +151,15 @@ static void row_tile(struct tile *t, int64_t rows, int64_t n)
 struct cut {
     bool lies;   /* B is streamed from where it is: packed already, or read once */
     bool copy_a; /* a row tile of A is packed first */
+    bool fetch;  /* tiles fetch what is packed next */
     int64_t tiles, columns, depth; /* row tiles in all; most columns and depth of a block */
 };
 
-/* Whether rows of A whose depths are adjacent are copied for a tile. */
-static bool worth_copying(const acr_gemm *g)
+/* Whether rows of A whose depths are adjacent are copied for a tile. Where B is packed
+ * on the way, such tiles fetch what is packed next. */
+static bool worth_copying(const acr_gemm *g, bool lies)
 {
-    return (COPY_A || g->a_row % FEW_SETS == 0) && g->m > TWO_MAX && g->n >= WIDE;
+    return (COPY_A || !lies || g->a_row % FEW_SETS == 0) && g->m > TWO_MAX && g->n >= WIDE;
 }
 
 static struct cut cut_of(const acr_gemm *g)
@@ -157,7 +178,8 @@ static struct cut cut_of(const acr_gemm *g)
         int64_t most = acr__max((cut.lies ? STREAM : BLOCK) / depth / NR, 1);
         cut.columns = parts_of(panels, parts_of(panels, most)) * NR;
     }
-    cut.copy_a = g->a_col != 1 ? g->n > NR : worth_copying(g);
+    cut.copy_a = g->a_col != 1 ? g->n > NR : worth_copying(g, cut.lies);
+    cut.fetch = LINES > 0 && cut.copy_a && !one;
     return cut;
 }
 
@@ -175,33 +197,125 @@ static void aim_b(const acr_gemm *g, struct tile *t, int64_t j, int64_t p)
     }
 }
 
+/* Row tile i of the product. */
+struct rows {
+    int64_t first, count;
+    const float *a; /* at the depth given */
+};
+
+static struct rows rows_of(const acr_gemm *g, const struct cut *cut, int64_t i, int64_t p)
+{
+    int64_t first = part_at(g->m, cut->tiles, i), end = part_at(g->m, cut->tiles, i + 1);
+    return (struct rows){first, end - first, (const float *)g->a + first * g->a_row + p * g->a_col};
+}
+
+/* Aims t at row tile i, depths [p, p + t->k), and at column j of C. If rows are copied,
+ * then to `to`. */
+static int64_t aim_rows(const acr_gemm *g, const struct cut *cut, struct tile *t, int64_t i, int64_t p, int64_t j,
+                        float *to)
+{
+    const struct rows r = rows_of(g, cut, i, p);
+    t->a = r.a;
+    t->a_row = g->a_row;
+    t->a_col = g->a_col;
+    if (cut->copy_a) {
+        (cut->fetch && i > 0 ? pack_fetched : pack)(AS, r.count, t->k, r.a, g->a_row, g->a_col, to);
+        t->a = to;
+        t->a_row = 1;
+        t->a_col = AS;
+    }
+    t->c = (float *)g->c + r.first * g->c_row + j;
+    return r.count;
+}
+
+/* The first `floats` floats of `rows` rows, `row` floats apart. */
+static struct ahead rows_ahead(const float *p, int64_t rows, int64_t row, int64_t floats)
+{
+    enum { LINE = 64 / sizeof(float) };
+    const int64_t off = (int64_t)((uintptr_t)p % 64 / sizeof(float)), most = row % LINE == 0 ? off : LINE - 1;
+    return (struct ahead){
+        .at = (uintptr_t)(p - off),
+        .step = (uintptr_t)row * sizeof(float),
+        .jump = 64 - (uintptr_t)(rows * row) * sizeof(float),
+        .run = rows,
+        .in_run = rows,
+        .left = rows * ((most + floats + LINE - 1) / LINE),
+    };
+}
+
+/* Row tile i of A; if its rows are adjacent, the lines of its last one, as the others are
+ * the last ones of the tile before. */
+static struct ahead a_ahead(const acr_gemm *g, const struct cut *cut, int64_t i, int64_t p, int64_t depth)
+{
+    if (!cut->fetch || i >= cut->tiles)
+        return (struct ahead){0};
+    const struct rows r = rows_of(g, cut, i, p);
+    return g->a_col == 1 ? rows_ahead(r.a, r.count, g->a_row, depth)
+                         : rows_ahead(r.a + (r.count - 1) * g->a_row, depth, g->a_col, 1);
+}
+
+/* The panel of B from column j on. */
+static struct ahead b_ahead(const acr_gemm *g, int64_t j, int64_t n, int64_t p, int64_t depth)
+{
+    const float *b = (const float *)g->b + j * g->b_col + p * g->b_row;
+    return g->b_col == 1 ? rows_ahead(b, depth, g->b_row, acr__min(n, NR))
+                         : rows_ahead(b, acr__min(n, NR), g->b_col, depth);
+}
+
+/* Packs a block of B panel by panel. The first row tiles take each panel at once, and
+ * fetch the next one from memory meanwhile, which else takes up to a tenth of a product
+ * of 256 rows. Returns how many row tiles that were. */
+static int64_t pack_and_multiply(const acr_gemm *g, const struct cut *cut, const struct tile *t, int64_t j, int64_t n,
+                                 int64_t p, float *to_b)
+{
+    const int64_t tiles = acr__min(cut->tiles, FIRST);
+    struct tile first[FIRST];
+    int64_t rows[FIRST];
+    for (int64_t i = 0; i < tiles; i++) {
+        first[i] = *t;
+        rows[i] = aim_rows(g, cut, &first[i], i, p, j, (float *)g->scratch + i * SHALLOW * AS);
+    }
+    for (int64_t v = 0; v < n; v += NR) {
+        const int64_t left = n - v, width = acr__min(left, NR);
+        float *b = to_b + v * t->k;
+        (v > 0 ? pack_fetched : pack)(NR, width, t->k, (const float *)g->b + (j + v) * g->b_col + p * g->b_row,
+                                      g->b_col, g->b_row, b);
+        struct ahead ahead = left > NR ? b_ahead(g, j + v + NR, left - NR, p, t->k)
+                                       : a_ahead(g, cut, tiles, p, t->k);
+        for (int64_t i = 0; i < tiles; i++) {
+            struct tile at = first[i];
+            at.b = b;
+            at.c += v;
+            at.row = at.row ? at.row + v : NULL;
+            at.ahead = &ahead;
+            row_tile(&at, rows[i], width, i + 1 < tiles ? first[i + 1].c + v : first[0].c + v + NR);
+        }
+    }
+    return tiles;
+}
+
 /* Columns [j, j + n), depths [p, p + t->k): the block of B, then each row tile. */
 static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int64_t j, int64_t n, int64_t p)
 {
-    float *to_a = g->scratch, *to_b = to_a + DEPTH * AS;
+    float *to_a = g->scratch, *to_b = to_a + A_ROOM;
+    int64_t i = 0;
+    t->row = g->row ? (const float *)g->row + j : NULL;
     if (cut->lies) {
         aim_b(g, t, j, p);
     } else {
-        acr__pack_b_f32(n, t->k, (const float *)g->b + j * g->b_col + p * g->b_row, g->b_row, g->b_col, to_b);
         t->b = to_b;
         t->b_row = NR;
         t->b_panel = NR * t->k;
+        if (cut->fetch)
+            i = pack_and_multiply(g, cut, t, j, n, p, to_b);
+        else
+            acr__pack_b_f32(n, t->k, (const float *)g->b + j * g->b_col + p * g->b_row, g->b_row, g->b_col, to_b);
     }
-    t->row = g->row ? (const float *)g->row + j : NULL;
-    for (int64_t i = 0; i < cut->tiles; i++) {
-        int64_t first = part_at(g->m, cut->tiles, i), rows = part_at(g->m, cut->tiles, i + 1) - first;
-        const float *a = (const float *)g->a + first * g->a_row + p * g->a_col;
-        t->a = a;
-        t->a_row = g->a_row;
-        t->a_col = g->a_col;
-        if (cut->copy_a) {
-            pack(AS, rows, t->k, a, g->a_row, g->a_col, to_a);
-            t->a = to_a;
-            t->a_row = 1;
-            t->a_col = AS;
-        }
-        t->c = (float *)g->c + first * g->c_row + j;
-        row_tile(t, rows, n);
+    for (; i < cut->tiles; i++) {
+        int64_t rows = aim_rows(g, cut, t, i, p, j, to_a);
+        struct ahead ahead = a_ahead(g, cut, i + 1, p, t->k);
+        t->ahead = &ahead;
+        row_tile(t, rows, n, t->c + rows * t->c_row);
     }
 }
 
@@ -210,7 +324,7 @@ static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int6
 static bool one_tile(const acr_gemm *g, struct tile *t)
 {
     if (g->m > MR || g->k > DEPTH || (g->a_col != 1 && g->n > NR) || (g->b_col != 1 && !g->packed) ||
-        worth_copying(g))
+        worth_copying(g, true))
         return false;
     aim_b(g, t, 0, 0);
     t->k = g->k;
@@ -223,7 +337,7 @@ static bool one_tile(const acr_gemm *g, struct tile *t)
     if (g->n < NR)
         part_tile(t, g->m, g->n);
     else
-        row_tile(t, g->m, g->n);
+        row_tile(t, g->m, g->n, t->c);
     return true;
 }
 
@@ -251,7 +365,7 @@ static bool listed_row(const acr_gemm *g, struct tile *t)
         t->c = (float *)g->c + j;
         t->row = g->start == ACR_START_ROW ? (const float *)g->row + j : NULL;
         if (n < NR)
-            row_tile(t, 1, n);
+            row_tile(t, 1, n, t->c);
         else
             (group ? listed_group : listed_panel)(&l, t, &least);
     }
@@ -263,8 +377,10 @@ void acr__gemm_f32(const acr_gemm *g)
     if (g->m <= 0 || g->n <= 0)
         return;
     struct tile t;
+    struct ahead none = {0};
     t.c_row = g->c_row;
     t.c_next = NULL; /* a product of one tile fetches none */
+    t.ahead = &none;
     t.last = v_first(V);
     if (listed_row(g, &t) || one_tile(g, &t))
         return;

@@ -12,6 +12,14 @@
 #include "kernel/cpu/gemm_vec.h"
 #include "kernel/kernel.h"
 
+/* Lines of memory to be fetched: `run` of them `step` bytes apart, then as many from
+ * `jump` bytes behind the last step on, until `left` is 0. What is left may go to the
+ * next tile. Addresses are integers, since they may lie past an operand's end. */
+struct ahead {
+    uintptr_t at, step, jump;
+    int64_t run, in_run, left;
+};
+
 struct tile {
     int64_t k;
     const float *a;
@@ -22,6 +30,7 @@ struct tile {
     float *c;
     int64_t c_row;
     const float *c_next; /* the tile that comes next, fetched ahead */
+    struct ahead *ahead; /* what is packed next, fetched if A and B are packed */
     enum acr_start start;
     const float *row;
     vmask last; /* masked tiles: the lanes of the last vector */
@@ -65,6 +74,21 @@ INLINE void fetch_c(int width, const float **c, int64_t c_row, int *rows)
         fetch_ahead(*c, v * V);
     *c += c_row;
     --*rows;
+}
+
+INLINE void fetch_lines(struct ahead *x)
+{
+    for (int i = 0; i < LINES; i++) {
+        if (x->left <= 0)
+            return;
+        fetch_bytes_ahead((const void *)x->at, 0);
+        x->at += x->step;
+        x->left--;
+        if (--x->in_run == 0) {
+            x->at += x->jump;
+            x->in_run = x->run;
+        }
+    }
 }
 
 /* Where a tile reads its rows of A: three at a time share a register. */
@@ -116,8 +140,12 @@ INLINE int64_t tile_depths(int rows, int width, const struct tile *t, const floa
     const float *c_next = t->c_next, *from_a = *a, *from_b = *b;
     const int64_t c_row = t->c_row;
     int next_rows = rows;
+    struct ahead ahead = LINES > 0 ? *t->ahead : (struct ahead){0};
     for (int64_t groups = t->k / DEPTHS; groups > 0; groups--) {
-        fetch_c(width, &c_next, c_row, &next_rows);
+        if (LINES == 0 || next_rows > 0)
+            fetch_c(width, &c_next, c_row, &next_rows);
+        else
+            fetch_lines(&ahead);
         UNROLL
         for (int d = 0; d < DEPTHS; d++) {
             vec y[NV];
@@ -138,6 +166,8 @@ INLINE int64_t tile_depths(int rows, int width, const struct tile *t, const floa
         from_a += DEPTHS * AS;
         from_b += DEPTHS * NR;
     }
+    if (LINES > 0)
+        *t->ahead = ahead;
     *a = from_a;
     *b = from_b;
     return t->k % DEPTHS;
