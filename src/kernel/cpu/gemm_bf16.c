@@ -41,7 +41,7 @@ _Static_assert((int)A_BLOCK == (int)sizeof(float) * ACR_BLOCK * AS, "gemm_bf16.h
 /* Loads `lines` lines of n numbers each into r, the rest +0, and turns them. */
 INLINE void load_turned(const char *from, bool bf16, int64_t line, int64_t lines, int64_t n, vec r[V])
 {
-    fetch_lines(from, bf16, line, lines);
+    fetch_behind(from, bf16, line, lines);
     UNROLL
     for (int j = 0; j < V; j++)
         r[j] = j < lines && n > 0 ? v_load_any(from + j * line * bytes_of(bf16), bf16, acr__min(n, V)) : v_zero();

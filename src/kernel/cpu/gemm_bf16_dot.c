@@ -30,6 +30,7 @@ enum { ROWS = 32, ROW_UNIT = 16, PACKED = 1, A_ROW = 64, FETCHES = 0, TWO_ROWS =
 #define HIGH(w) (4 * ((w) % 8) + (w) / 8)
 #define LOW(w)  (HIGH(w) + 2)
 enum { ROWS = 6, ROW_UNIT = 1, PACKED = 8, A_ROW = 64, FETCHES = 1, TWO_ROWS = 3, HEAD = 0 };
+enum { LINES_A_BLOCK = 8 }; /* that a tile fetches: a panel of B in eight tiles */
 #endif
 #include "kernel/cpu/gemm_bf16_drive.h"
 
@@ -63,9 +64,9 @@ INLINE words load_row(const char *from, bool bf16, int64_t depth)
 INLINE void pack_b_turned(const char *from, bool bf16, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to)
 {
     vec r[V];
-    fetch_lines(from, bf16, b_col, columns);
+    fetch_behind(from, bf16, b_col, columns);
     if (!bf16)
-        fetch_lines(from + 64, bf16, b_col, columns);
+        fetch_behind(from + 64, bf16, b_col, columns);
     UNROLL
     for (int j = 0; j < V; j++)
         r[j] = j < columns ? v_of_words(load_row(from + j * b_col * bytes_of(bf16), bf16, depth)) : v_zero();
@@ -222,15 +223,10 @@ INLINE void tile_blocks(int rows, int panels, bool fetch, const struct tile *t, 
     const int width = panels * NV;
     const uint32_t *a = (const uint32_t *)(const void *)t->a, *b = (const uint32_t *)(const void *)t->b;
     const int64_t b_panel = t->b_panel / 4;
-    uintptr_t ahead = t->ahead;
-    const int64_t ahead_col = t->ahead_col;
     for (int64_t s = t->blocks; s > 0; s--, a += A_BLOCK / 4, b += WORDS * NR) {
         __asm__("" : "+r"(acc));
-        UNROLL
-        for (int i = 0; fetch && i < NR / PACKED; i++)
-            for (int line = 0; line < ACR_BLOCK * (int)sizeof(float); line += 64)
-                fetch_bytes_ahead((const void *)ahead, i * ahead_col + line);
-        ahead += ACR_BLOCK * sizeof(float);
+        if (fetch)
+            fetch_lines(t->ahead, LINES_A_BLOCK);
         vec chain[2][ROWS][2 * NV]; /* e, o */
         UNROLL
         for (int odd = 0; odd < 2; odd++) {
@@ -301,7 +297,7 @@ static void tile_run(const struct tile *t)
     float acc[ROWS * NR] __attribute__((aligned(64))); /* two panels have half the rows */
     const bool two = t->columns > NR;
     const int64_t width = two ? 2 * NR : NR;
-    tile_fn *fn = (two ? two_panels : t->ahead ? one_ahead : one_panel)[t->rows];
+    tile_fn *fn = (two ? two_panels : t->ahead->left > 0 ? one_ahead : one_panel)[t->rows];
     if (t->columns == width) {
         tile_start(t, t->c, t->c_row);
         fn(t, t->c, t->c_row);

@@ -30,6 +30,7 @@
 
 #include "base/base.h"
 #include "base/fpenv.h"
+#include "kernel/cpu/ahead.h"
 #include "kernel/cpu/bf16_vec.h"
 #include "kernel/cpu/gemm_bf16.h"
 
@@ -51,8 +52,7 @@ struct tile {
     const float *c_next; /* the tile that comes next, fetched ahead */
     enum acr_start start;
     const float *row;
-    uintptr_t ahead;   /* 0, or B to be packed next: NR / PACKED columns, fetched block by block */
-    int64_t ahead_col; /* bytes from one of them to the next */
+    struct ahead *ahead; /* what is packed next */
 };
 struct block;
 static void pack_a(const char *from, bool bf16, int64_t a_row, int64_t a_col, int64_t rows, int64_t blocks,
@@ -68,9 +68,8 @@ static inline int64_t bytes_of(bool bf16) { return bf16 ? 2 : 4; }
 static inline int64_t blocks_of(int64_t k) { return (k + ACR_BLOCK - 1) / ACR_BLOCK; }
 static inline int64_t panel_bytes(int64_t blocks) { return HEAD + blocks * B_BLOCK; }
 
-/* The lines behind `lines` lines are fetched ahead: they are likely to be packed next,
- * and lie in as many pages, which no processor guesses. */
-INLINE void fetch_lines(const char *from, bool bf16, int64_t line, int64_t lines)
+/* The lines behind `lines` lines are fetched: they are likely to be packed next. */
+INLINE void fetch_behind(const char *from, bool bf16, int64_t line, int64_t lines)
 {
     UNROLL
     for (int j = 0; j < V; j++)
@@ -238,20 +237,43 @@ struct rows {
     int64_t first, end, tiles;
 };
 
-/* Packs the next of them; false if there are none left. */
-static bool next_rows(const acr_gemm *g, struct tile *t, const struct block *block, struct rows *r)
+/* Those that follow; none if first == end. */
+static struct rows next_rows(const acr_gemm *g, struct rows r)
 {
-    while (r->first < r->end)
-        r->first += tile_rows(g->m - r->first, r->tiles--);
-    for (int64_t k = 0; k < PACKED && r->end < g->m; k++)
-        r->end += tile_rows(g->m - r->end, r->tiles - k);
-    if (r->first == r->end)
-        return false;
-    char *to = g->scratch;
-    pack_a((const char *)g->a + r->first * g->a_row * bytes_of(g->a_bf16), g->a_bf16, g->a_row, g->a_col,
-           r->end - r->first, t->blocks, block, to);
-    t->a_least = least_of(to, t->blocks);
-    return true;
+    while (r.first < r.end)
+        r.first += tile_rows(g->m - r.first, r.tiles--);
+    for (int64_t k = 0; k < PACKED && r.end < g->m; k++)
+        r.end += tile_rows(g->m - r.end, r.tiles - k);
+    return r;
+}
+
+static const char *a_at(const acr_gemm *g, int64_t row, int64_t depth)
+{
+    return (const char *)g->a + (row * g->a_row + depth * g->a_col) * bytes_of(g->a_bf16);
+}
+
+static const char *b_at(const acr_gemm *g, int64_t depth, int64_t column)
+{
+    return (const char *)g->b + (depth * g->b_row + column * g->b_col) * bytes_of(g->b_bf16);
+}
+
+/* The rows that follow r. */
+static struct ahead a_ahead(const acr_gemm *g, struct rows r, const struct block *block, int64_t blocks)
+{
+    const int64_t es = bytes_of(g->a_bf16), first = block[0].p;
+    const int64_t depth = block[blocks - 1].p + block[blocks - 1].depth - first;
+    r = next_rows(g, r);
+    const char *from = a_at(g, r.first, first);
+    return g->a_col == 1 ? ahead_of(from, r.end - r.first, g->a_row * es, depth * es)
+                         : ahead_of(from, depth, g->a_col * es, (r.end - r.first) * es);
+}
+
+/* The panel of B from column j on; as deep as a slab. */
+static struct ahead b_ahead(const acr_gemm *g, int64_t j, int64_t p)
+{
+    const int64_t es = bytes_of(g->b_bf16), n = acr__min(g->n - j, NR), depth = acr__min(g->k - p, SLAB * ACR_BLOCK);
+    return g->b_col == 1 ? ahead_of(b_at(g, p, j), depth, g->b_row * es, n * es)
+                         : ahead_of(b_at(g, p, j), n, g->b_col * es, depth * es);
 }
 
 /* Aims t at the row tile from row i on, the first of `tiles`, and at column j. */
@@ -262,23 +284,19 @@ static void aim_rows(const acr_gemm *g, struct tile *t, const struct rows *r, in
     t->c = (float *)g->c + i * g->c_row + j;
 }
 
-/* Packs a block of B whose depths are adjacent panel by panel. The first rows of A take
- * each panel at once and fetch the next one's numbers meanwhile, each tile those of an
- * eighth of its columns; the last one's are `after` elements from B's first. Waiting for
+/* Packs a block of B panel by panel. The rows of A packed first take each panel at once
+ * and fetch the next one's numbers meanwhile, behind the last one `after`. Waiting for
  * them would take a tenth of a product of 256 rows. */
 static void pack_and_multiply(const acr_gemm *g, struct tile *t, int64_t j, int64_t n, const struct block *block,
-                              const struct rows *r, int64_t after, char *to)
+                              const struct rows *r, struct ahead after, char *to)
 {
-    const int64_t es = bytes_of(g->b_bf16);
     for (int64_t v = 0; v < n; v += NR) {
-        pack_panels(acr__min(n - v, NR), block, t->blocks, (const char *)g->b + (j + v) * g->b_col * es, g->b_bf16,
-                    g->b_row, g->b_col, to + v / NR * t->b_panel);
-        int64_t next = v + NR < n ? (j + v + NR) * g->b_col + block[0].p : after, tiles = r->tiles;
-        for (int64_t i = r->first; i < r->end; i += t->rows, tiles--) {
+        pack_panels(acr__min(n - v, NR), block, t->blocks, b_at(g, 0, j + v), g->b_bf16, g->b_row, g->b_col,
+                    to + v / NR * t->b_panel);
+        struct ahead ahead = v + NR < n ? b_ahead(g, j + v + NR, block[0].p) : after;
+        t->ahead = &ahead;
+        for (int64_t i = r->first, tiles = r->tiles; i < r->end; i += t->rows, tiles--) {
             aim_rows(g, t, r, i, tiles, j);
-            t->ahead = (uintptr_t)g->b + (uintptr_t)(next * es); /* past the end of B at its end */
-            t->ahead_col = g->b_col * es;
-            next += NR / PACKED * g->b_col;
             struct tile at = *t;
             tile_at(&at, t, v, n, 1);
         }
@@ -286,26 +304,29 @@ static void pack_and_multiply(const acr_gemm *g, struct tile *t, int64_t j, int6
 }
 
 /* Columns [j, j + n), the blocks given: the block of B, then each row tile. What is
- * packed next is `after` elements from B's first. */
+ * packed next is `after`. */
 static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n, const struct block *block,
-                         int64_t after)
+                         struct ahead after)
 {
     const int64_t whole = panel_bytes(blocks_of(g->k));
     char *to_b = (char *)g->scratch + SLAB * A_BLOCK;
-    struct rows r = {0, 0, (g->m + ROWS - 1) / ROWS};
     t->row = g->row ? (const float *)g->row + j : NULL;
     t->b_head = g->packed ? (const char *)g->packed + j / NR * whole : to_b;
     t->b = t->b_head + HEAD + (g->packed ? block[0].p / ACR_BLOCK * B_BLOCK : 0);
     t->b_panel = g->packed ? whole : panel_bytes(t->blocks);
-    if (!g->packed && FETCHES && g->b_row == 1 && next_rows(g, t, block, &r))
-        pack_and_multiply(g, t, j, n, block, &r, after, to_b);
-    else if (!g->packed)
-        pack_panels(n, block, t->blocks, (const char *)g->b + j * g->b_col * bytes_of(g->b_bf16), g->b_bf16, g->b_row,
-                    g->b_col, to_b);
-    t->ahead = 0;
-    while (next_rows(g, t, block, &r)) {
-        int64_t tiles = r.tiles;
-        for (int64_t i = r.first; i < r.end; i += t->rows, tiles--) {
+    if (!g->packed && !FETCHES)
+        pack_panels(n, block, t->blocks, b_at(g, 0, j), g->b_bf16, g->b_row, g->b_col, to_b);
+    for (struct rows r = next_rows(g, (struct rows){0, 0, (g->m + ROWS - 1) / ROWS}); r.first < r.end;
+         r = next_rows(g, r)) {
+        pack_a(a_at(g, r.first, 0), g->a_bf16, g->a_row, g->a_col, r.end - r.first, t->blocks, block, g->scratch);
+        t->a_least = least_of(g->scratch, t->blocks);
+        struct ahead ahead = r.end < g->m ? a_ahead(g, r, block, t->blocks) : after;
+        if (r.first == 0 && !g->packed && FETCHES) {
+            pack_and_multiply(g, t, j, n, block, &r, ahead, to_b);
+            continue;
+        }
+        t->ahead = &ahead;
+        for (int64_t i = r.first, tiles = r.tiles; i < r.end; i += t->rows, tiles--) {
             aim_rows(g, t, &r, i, tiles, j);
             row_tile(t, n);
         }
@@ -324,7 +345,9 @@ static ACR_APART void product(const acr_gemm *g)
         for (int64_t p = 0, end; p < g->k; p = end) {
             t.blocks = slab_blocks(g, p, &cut, block);
             end = block[t.blocks - 1].p + block[t.blocks - 1].depth;
-            int64_t after = end < g->k ? j * g->b_col + end * g->b_row : (j + n) * g->b_col;
+            struct ahead after = {0};
+            if (!g->packed && (end < g->k || j + n < g->n))
+                after = end < g->k ? b_ahead(g, j, end) : b_ahead(g, j + n, 0);
             slab_product(g, &t, j, n, block, after);
             t.start = ACR_START_C;
         }

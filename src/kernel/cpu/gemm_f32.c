@@ -228,21 +228,6 @@ static int64_t aim_rows(const acr_gemm *g, const struct cut *cut, struct tile *t
     return r.count;
 }
 
-/* The first `floats` floats of `rows` rows, `row` floats apart. */
-static struct ahead rows_ahead(const float *p, int64_t rows, int64_t row, int64_t floats)
-{
-    enum { LINE = 64 / sizeof(float) };
-    const int64_t off = (int64_t)((uintptr_t)p % 64 / sizeof(float)), most = row % LINE == 0 ? off : LINE - 1;
-    return (struct ahead){
-        .at = (uintptr_t)(p - off),
-        .step = (uintptr_t)row * sizeof(float),
-        .jump = 64 - (uintptr_t)(rows * row) * sizeof(float),
-        .run = rows,
-        .in_run = rows,
-        .left = rows * ((most + floats + LINE - 1) / LINE),
-    };
-}
-
 /* Row tile i of A; if its rows are adjacent, the lines of its last one, as the others are
  * the last ones of the tile before. */
 static struct ahead a_ahead(const acr_gemm *g, const struct cut *cut, int64_t i, int64_t p, int64_t depth)
@@ -250,16 +235,18 @@ static struct ahead a_ahead(const acr_gemm *g, const struct cut *cut, int64_t i,
     if (!cut->fetch || i >= cut->tiles)
         return (struct ahead){0};
     const struct rows r = rows_of(g, cut, i, p);
-    return g->a_col == 1 ? rows_ahead(r.a, r.count, g->a_row, depth)
-                         : rows_ahead(r.a + (r.count - 1) * g->a_row, depth, g->a_col, 1);
+    enum { ES = sizeof(float) };
+    return g->a_col == 1 ? ahead_of(r.a, r.count, g->a_row * ES, depth * ES)
+                         : ahead_of(r.a + (r.count - 1) * g->a_row, depth, g->a_col * ES, ES);
 }
 
 /* The panel of B from column j on. */
 static struct ahead b_ahead(const acr_gemm *g, int64_t j, int64_t n, int64_t p, int64_t depth)
 {
+    enum { ES = sizeof(float) };
     const float *b = (const float *)g->b + j * g->b_col + p * g->b_row;
-    return g->b_col == 1 ? rows_ahead(b, depth, g->b_row, acr__min(n, NR))
-                         : rows_ahead(b, acr__min(n, NR), g->b_col, depth);
+    return g->b_col == 1 ? ahead_of(b, depth, g->b_row * ES, acr__min(n, NR) * ES)
+                         : ahead_of(b, acr__min(n, NR), g->b_col * ES, depth * ES);
 }
 
 /* Packs a block of B panel by panel. The first row tiles take each panel at once, and

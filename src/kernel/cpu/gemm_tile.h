@@ -9,16 +9,8 @@
 #ifndef ACR_GEMM_TILE_H
 #define ACR_GEMM_TILE_H
 
-#include "kernel/cpu/gemm_vec.h"
+#include "kernel/cpu/ahead.h"
 #include "kernel/kernel.h"
-
-/* Lines of memory to be fetched: `run` of them `step` bytes apart, then as many from
- * `jump` bytes behind the last step on, until `left` is 0. What is left may go to the
- * next tile. Addresses are integers, since they may lie past an operand's end. */
-struct ahead {
-    uintptr_t at, step, jump;
-    int64_t run, in_run, left;
-};
 
 struct tile {
     int64_t k;
@@ -76,21 +68,6 @@ INLINE void fetch_c(int width, const float **c, int64_t c_row, int *rows)
     --*rows;
 }
 
-INLINE void fetch_lines(struct ahead *x)
-{
-    for (int i = 0; i < LINES; i++) {
-        if (x->left <= 0)
-            return;
-        fetch_bytes_ahead((const void *)x->at, 0);
-        x->at += x->step;
-        x->left--;
-        if (--x->in_run == 0) {
-            x->at += x->jump;
-            x->in_run = x->run;
-        }
-    }
-}
-
 /* Where a tile reads its rows of A: three at a time share a register. */
 enum { STEP = 3 };
 typedef const float *tile_rows[(MR + STEP - 1) / STEP];
@@ -145,7 +122,7 @@ INLINE int64_t tile_depths(int rows, int width, const struct tile *t, const floa
         if (LINES == 0 || next_rows > 0)
             fetch_c(width, &c_next, c_row, &next_rows);
         else
-            fetch_lines(&ahead);
+            fetch_lines(&ahead, LINES);
         UNROLL
         for (int d = 0; d < DEPTHS; d++) {
             vec y[NV];
