@@ -30,21 +30,21 @@ enum {
     OWN_PACKED = 16, /* rows a member, of a product whose weight is packed already */
     OWN_ROWS = 48,   /* of others */
     PIECE_ROWS = 28,
-    PIECE_WEIGHTS = 96, /* rows of a weight; each piece packs all of X */
+    PIECE_WEIGHTS = 96, /* rows or columns of a weight; each piece packs all of the other factor */
     PIECE_COLUMNS = 128, /* whole panels everywhere */
     PIECE_ENTRIES = 256,
     LEAST_PIECES = 8,
-    MOST_PIECES = 32, /* of rows of a weight */
+    MOST_PIECES = 32, /* of a weight */
     LEAST_COLUMNS = 256,
 };
 
 /* Members own rows where there are enough of them: of samples, because what one
- * wrote through the whole network another need not fetch; of a weight, because a
- * piece of rows packs its own part of dY and no more, though all of X, so pieces are
- * few. Not where a weight that no copy is kept of is packed on the way: by columns
- * each part of it is packed once, not by every member and for every piece. Else
- * columns, which divides the weights among the members' caches; rows again where
- * columns divide badly. */
+ * wrote through the whole network another need not fetch. Not where a weight that no
+ * copy is kept of is packed on the way: by columns each part of it is packed once, not
+ * by every member and for every piece. Else columns, which divides the weights among
+ * the members' caches; rows again where columns divide badly. Of a weight's gradient a
+ * piece packs its own part of one factor and all of the other: the longer side is
+ * divided, and pieces are few. */
 static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket kind, const acr_gemm *g,
                      enum acr__split split, int index, int count)
 {
@@ -63,7 +63,8 @@ static sharing share(const acr__run *run, const acr__exec *e, enum acr__ticket k
         s.rows = false;
         s.unit = PIECE_COLUMNS;
     } else if (s.rows && g->a_col != 1) {
-        s.unit = acr__max(PIECE_WEIGHTS, m / MOST_PIECES / 12 * 12);
+        s.rows = m >= n || worse;
+        s.unit = acr__max(PIECE_WEIGHTS, s.rows ? m / MOST_PIECES / 12 * 12 : n / MOST_PIECES / panel * panel);
     }
     if (split == ACR_SPLIT_ENTRY_ROWS || split == ACR_SPLIT_ENTRY_COLUMNS) {
         s.rows = split == ACR_SPLIT_ENTRY_ROWS;
