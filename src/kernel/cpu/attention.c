@@ -245,26 +245,29 @@ static uint32_t bits(int64_t from, int64_t to)
     return (uint32_t)((UINT64_C(1) << to) - (UINT64_C(1) << from));
 }
 
-/* Whether all of y is finite as operands. */
+/* Whether all of y is finite as operands. Here and below whole numbers are gathered,
+ * which compilers do with vectors. */
 static bool finite_operands(int64_t rows, int64_t cols, const float *y, int64_t ldy)
 {
-    bool finite = true;
-    for (int64_t r = 0; r < rows && finite; r++)
-        for (int64_t c = 0; c < cols; c++)
-            finite &= __builtin_fabsf(y[r * ldy + c]) < 0x1.ffp127f; /* from here on they round to infinity */
-    return finite;
+    uint32_t most = 0, u;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < cols; c++) {
+            memcpy(&u, y + r * ldy + c, sizeof u);
+            u &= UINT32_C(0x7fffffff);
+            most = u > most ? u : most;
+        }
+    return most < UINT32_C(0x7f7f8000); /* from here on they round to infinity */
 }
 
 static bool any_minus_zero(int64_t rows, int64_t cols, const float *y, int64_t ldy)
 {
-    bool any = false;
-    for (int64_t r = 0; r < rows && !any; r++)
+    uint32_t any = 0, u;
+    for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < cols; c++) {
-            uint32_t u;
             memcpy(&u, y + r * ldy + c, sizeof u);
             any |= u == UINT32_C(0x80000000);
         }
-    return any;
+    return any != 0;
 }
 
 /* One block onto C of ACR_BLOCK rows at most, where an element's A is +0 in the places
