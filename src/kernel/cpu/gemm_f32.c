@@ -25,6 +25,7 @@
 
 _Static_assert((int)ACR__GEMM_PANEL == (int)NR, "gemm_f32.h and gemm_vec.h disagree about the panel");
 enum {
+    ES = sizeof(float),
     TILE = 8192,      /* floats of A that a row tile may keep in L1 */
     FEW_SETS = 256,   /* floats apart, a run of lines falls on four sets: a deep B would not stay in L2 either,
                          nor a tile's rows of A in L1 */
@@ -219,7 +220,8 @@ static int64_t aim_rows(const acr_gemm *g, const struct cut *cut, struct tile *t
     t->a_row = g->a_row;
     t->a_col = g->a_col;
     if (cut->copy_a) {
-        (cut->fetch && i > 0 ? pack_fetched : pack)(AS, r.count, t->k, r.a, g->a_row, g->a_col, to);
+        const bool fetched = cut->fetch && i >= (cut->lies ? 1 : FIRST);
+        (fetched ? pack_fetched : pack)(AS, r.count, t->k, r.a, g->a_row, g->a_col, to);
         t->a = to;
         t->a_row = 1;
         t->a_col = AS;
@@ -235,7 +237,6 @@ static struct ahead a_ahead(const acr_gemm *g, const struct cut *cut, int64_t i,
     if (!cut->fetch || i >= cut->tiles)
         return (struct ahead){0};
     const struct rows r = rows_of(g, cut, i, p);
-    enum { ES = sizeof(float) };
     return g->a_col == 1 ? ahead_of(r.a, r.count, g->a_row * ES, depth * ES)
                          : ahead_of(r.a + (r.count - 1) * g->a_row, depth, g->a_col * ES, ES);
 }
@@ -243,7 +244,6 @@ static struct ahead a_ahead(const acr_gemm *g, const struct cut *cut, int64_t i,
 /* The panel of B from column j on. */
 static struct ahead b_ahead(const acr_gemm *g, int64_t j, int64_t n, int64_t p, int64_t depth)
 {
-    enum { ES = sizeof(float) };
     const float *b = (const float *)g->b + j * g->b_col + p * g->b_row;
     return g->b_col == 1 ? ahead_of(b, depth, g->b_row * ES, acr__min(n, NR) * ES)
                          : ahead_of(b, acr__min(n, NR), g->b_col * ES, depth * ES);
