@@ -293,8 +293,7 @@ static void pack_and_multiply(const acr_gemm *g, struct tile *t, int64_t j, int6
     for (int64_t v = 0; v < n; v += NR) {
         pack_panels(acr__min(n - v, NR), block, t->blocks, b_at(g, 0, j + v), g->b_bf16, g->b_row, g->b_col,
                     to + v / NR * t->b_panel);
-        struct ahead ahead = v + NR < n ? b_ahead(g, j + v + NR, block[0].p) : after;
-        t->ahead = &ahead;
+        *t->ahead = v + NR < n ? b_ahead(g, j + v + NR, block[0].p) : after;
         for (int64_t i = r->first, tiles = r->tiles; i < r->end; i += t->rows, tiles--) {
             aim_rows(g, t, r, i, tiles, j);
             struct tile at = *t;
@@ -320,12 +319,12 @@ static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n
          r = next_rows(g, r)) {
         pack_a(a_at(g, r.first, 0), g->a_bf16, g->a_row, g->a_col, r.end - r.first, t->blocks, block, g->scratch);
         t->a_least = least_of(g->scratch, t->blocks);
-        struct ahead ahead = r.end < g->m ? a_ahead(g, r, block, t->blocks) : after;
+        const struct ahead then = r.end < g->m ? a_ahead(g, r, block, t->blocks) : after;
         if (r.first == 0 && !g->packed && FETCHES) {
-            pack_and_multiply(g, t, j, n, block, &r, ahead, to_b);
+            pack_and_multiply(g, t, j, n, block, &r, then, to_b);
             continue;
         }
-        t->ahead = &ahead;
+        *t->ahead = then;
         for (int64_t i = r.first, tiles = r.tiles; i < r.end; i += t->rows, tiles--) {
             aim_rows(g, t, &r, i, tiles, j);
             row_tile(t, n);
@@ -335,7 +334,8 @@ static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n
 
 static ACR_APART void product(const acr_gemm *g)
 {
-    struct tile t = {.c_row = g->c_row};
+    struct ahead ahead = {0};
+    struct tile t = {.c_row = g->c_row, .ahead = &ahead};
     const int64_t most = g->packed ? g->m <= ROWS ? g->n : STREAMED : COLUMNS;
     for (int64_t j = 0, n; j < g->n; j += n) {
         n = acr__min(g->n - j, most);

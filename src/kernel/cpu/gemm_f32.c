@@ -267,14 +267,12 @@ static int64_t pack_and_multiply(const acr_gemm *g, const struct cut *cut, const
         float *b = to_b + v * t->k;
         (v > 0 ? pack_fetched : pack)(NR, width, t->k, (const float *)g->b + (j + v) * g->b_col + p * g->b_row,
                                       g->b_col, g->b_row, b);
-        struct ahead ahead = left > NR ? b_ahead(g, j + v + NR, left - NR, p, t->k)
-                                       : a_ahead(g, cut, tiles, p, t->k);
+        *t->ahead = left > NR ? b_ahead(g, j + v + NR, left - NR, p, t->k) : a_ahead(g, cut, tiles, p, t->k);
         for (int64_t i = 0; i < tiles; i++) {
             struct tile at = first[i];
             at.b = b;
             at.c += v;
             at.row = at.row ? at.row + v : NULL;
-            at.ahead = &ahead;
             row_tile(&at, rows[i], width, i + 1 < tiles ? first[i + 1].c + v : first[0].c + v + NR);
         }
     }
@@ -300,8 +298,7 @@ static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int6
     }
     for (; i < cut->tiles; i++) {
         int64_t rows = aim_rows(g, cut, t, i, p, j, to_a);
-        struct ahead ahead = a_ahead(g, cut, i + 1, p, t->k);
-        t->ahead = &ahead;
+        *t->ahead = a_ahead(g, cut, i + 1, p, t->k);
         row_tile(t, rows, n, t->c + rows * t->c_row);
     }
 }
@@ -364,10 +361,10 @@ void acr__gemm_f32(const acr_gemm *g)
     if (g->m <= 0 || g->n <= 0)
         return;
     struct tile t;
-    struct ahead none = {0};
+    struct ahead ahead = {0};
     t.c_row = g->c_row;
     t.c_next = NULL; /* a product of one tile fetches none */
-    t.ahead = &none;
+    t.ahead = &ahead;
     t.last = v_first(V);
     if (listed_row(g, &t) || one_tile(g, &t))
         return;
