@@ -41,23 +41,26 @@ _Static_assert((int)A_BLOCK >= PACKED * ROWS * A_ROW && (int)A_ROW == WORDS * 4,
 static void head(char *panel, int64_t blocks) { (void)panel, (void)blocks; }
 static uint32_t least_of(const char *a, int64_t blocks) { return (void)a, (void)blocks, 0; }
 
-/* A row's 32 places, two vectors of floats, as its 16 words. */
-INLINE words row_words(vec first, vec second)
+/* A row's 32 places in the order of its 16 words. */
+INLINE words row_words(words places)
 {
 #define BOTH(w) LOW(w), HIGH(w)
     static const uint16_t order[ACR_BLOCK] = {BOTH(0),  BOTH(1),  BOTH(2),  BOTH(3),  BOTH(4),  BOTH(5),
                                               BOTH(6),  BOTH(7),  BOTH(8),  BOTH(9),  BOTH(10), BOTH(11),
                                               BOTH(12), BOTH(13), BOTH(14), BOTH(15)};
 #undef BOTH
-    return _mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)_mm512_cvtne2ps_pbh(second, first));
+    return _mm512_permutexvar_epi16(_mm512_loadu_si512(order), places);
 }
 
-/* The same from memory, `depth` places of it, the others +0. */
+/* The same from memory, `depth` places of it, the others +0. What is in bf16 has been
+ * rounded; whole rows of it are taken as they are. */
 INLINE words load_row(const char *from, bool bf16, int64_t depth)
 {
+    if (bf16 && depth == ACR_BLOCK)
+        return row_words(_mm512_loadu_si512(from));
     vec first = v_load_any(from, bf16, acr__min(depth, V));
     vec second = depth > V ? v_load_any(from + V * bytes_of(bf16), bf16, depth - V) : v_zero();
-    return row_words(first, second);
+    return row_words((words)_mm512_cvtne2ps_pbh(second, first));
 }
 
 /* A block of a panel of B whose depths are adjacent: V columns as rows of words, turned. */
@@ -87,31 +90,41 @@ INLINE void pack_rows(bool bf16, const char *from, int64_t a_row, int64_t rows, 
             fetch_bytes_ahead(at, a_row * es);
             if (!bf16)
                 fetch_bytes_ahead(at, a_row * es + 64);
-            w_store((uint32_t *)(void *)(to + s * A_BLOCK), load_row(at, bf16, block[s].depth));
+            uint32_t *out = (uint32_t *)(void *)(to + s * A_BLOCK);
+            if (block[s].depth == ACR_BLOCK) /* without questions */
+                w_store(out, load_row(at, bf16, ACR_BLOCK));
+            else
+                w_store(out, load_row(at, bf16, block[s].depth));
         }
     }
 }
 
-/* A block of rows that are adjacent, V of them at a time. */
-INLINE void pack_columns(bool bf16, const char *from, int64_t a_col, int64_t rows, int64_t depth, char *to)
+/* A block of n rows that are adjacent, n <= V. */
+INLINE void pack_column_block(bool bf16, const char *row, int64_t a_col, int64_t n, int64_t depth, char *to)
 {
     const int64_t es = bytes_of(bf16);
-    for (int64_t i = 0; i < rows; i += V) {
-        const char *row = from + i * es;
-        int64_t n = acr__min(rows - i, V);
-        vec r[V];
-        UNROLL
-        for (int w = 0; w < WORDS; w++) {
-            vec low = LOW(w) < depth ? v_load_any(row + LOW(w) * a_col * es, bf16, n) : v_zero();
-            vec high = HIGH(w) < depth ? v_load_any(row + HIGH(w) * a_col * es, bf16, n) : v_zero();
-            r[w] = v_of_words(w_pair(low, high));
-        }
-        v_transpose(r);
-        UNROLL
-        for (int k = 0; k < V; k++)
-            if (k < n)
-                w_store((uint32_t *)(void *)(to + (i + k) * A_ROW), w_of(r[k]));
+    vec r[V];
+    UNROLL
+    for (int w = 0; w < WORDS; w++) {
+        vec low = LOW(w) < depth ? v_load_any(row + LOW(w) * a_col * es, bf16, n) : v_zero();
+        vec high = HIGH(w) < depth ? v_load_any(row + HIGH(w) * a_col * es, bf16, n) : v_zero();
+        r[w] = v_of_words(w_pair(low, high));
     }
+    v_transpose(r);
+    UNROLL
+    for (int k = 0; k < V; k++)
+        if (k < n)
+            w_store((uint32_t *)(void *)(to + k * A_ROW), w_of(r[k]));
+}
+
+/* Any number of them; whole blocks without questions. */
+INLINE void pack_columns(bool bf16, const char *from, int64_t a_col, int64_t rows, int64_t depth, char *to)
+{
+    for (int64_t i = 0; i < rows; i += V, from += V * bytes_of(bf16), to += V * A_ROW)
+        if (rows - i >= V && depth == ACR_BLOCK)
+            pack_column_block(bf16, from, a_col, V, ACR_BLOCK, to);
+        else
+            pack_column_block(bf16, from, a_col, acr__min(rows - i, V), depth, to);
 }
 
 INLINE void pack_a_as(bool bf16, const char *from, int64_t a_row, int64_t a_col, int64_t rows, int64_t blocks,

@@ -68,11 +68,12 @@ static inline int64_t bytes_of(bool bf16) { return bf16 ? 2 : 4; }
 static inline int64_t blocks_of(int64_t k) { return (k + ACR_BLOCK - 1) / ACR_BLOCK; }
 static inline int64_t panel_bytes(int64_t blocks) { return HEAD + blocks * B_BLOCK; }
 
-/* The lines behind `lines` lines are fetched: they are likely to be packed next. */
+/* The lines behind `lines` lines are fetched, unless tiles do that: they are likely to be
+ * packed next. */
 INLINE void fetch_behind(const char *from, bool bf16, int64_t line, int64_t lines)
 {
     UNROLL
-    for (int j = 0; j < V; j++)
+    for (int j = FETCHES ? V : 0; j < V; j++)
         fetch_bytes_ahead(from, (acr__min(lines, V) + j) * line * bytes_of(bf16));
 }
 
@@ -81,6 +82,7 @@ INLINE void pack_b_block(const char *from, bool bf16, int64_t b_row, int64_t b_c
                          uint32_t *to)
 {
     const int64_t es = bytes_of(bf16);
+    UNROLL
     for (int v = 0; v < NR; v += V, columns -= V, from += V * b_col * es) {
         if (columns <= 0) {
             for (int w = 0; w < WORDS; w++)
@@ -88,8 +90,10 @@ INLINE void pack_b_block(const char *from, bool bf16, int64_t b_row, int64_t b_c
         } else if (b_col == 1) {
             int64_t n = acr__min(columns, V);
             for (int w = 0; w < WORDS; w++) {
-                fetch_bytes_ahead(from, LOW(w) * b_row * es + NEXT_LINES);
-                fetch_bytes_ahead(from, HIGH(w) * b_row * es + NEXT_LINES);
+                if (!FETCHES) {
+                    fetch_bytes_ahead(from, LOW(w) * b_row * es + NEXT_LINES);
+                    fetch_bytes_ahead(from, HIGH(w) * b_row * es + NEXT_LINES);
+                }
                 vec low = LOW(w) < depth ? v_load_any(from + LOW(w) * b_row * es, bf16, n) : v_zero();
                 vec high = HIGH(w) < depth ? v_load_any(from + HIGH(w) * b_row * es, bf16, n) : v_zero();
                 w_store(to + w * NR + v, w_pair(low, high));
@@ -100,14 +104,24 @@ INLINE void pack_b_block(const char *from, bool bf16, int64_t b_row, int64_t b_c
     }
 }
 
+/* The same, without questions where the block is whole. */
+INLINE void pack_b_as(bool bf16, const char *from, int64_t b_row, int64_t b_col, int64_t columns, int64_t depth,
+                      uint32_t *to)
+{
+    if (columns >= NR && depth == ACR_BLOCK)
+        pack_b_block(from, bf16, b_row, b_col, NR, ACR_BLOCK, to);
+    else
+        pack_b_block(from, bf16, b_row, b_col, columns, depth, to);
+}
+
 static void pack_b_float(const char *from, int64_t b_row, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to)
 {
-    pack_b_block(from, false, b_row, b_col, columns, depth, to);
+    pack_b_as(false, from, b_row, b_col, columns, depth, to);
 }
 
 static void pack_b_bf16(const char *from, int64_t b_row, int64_t b_col, int64_t columns, int64_t depth, uint32_t *to)
 {
-    pack_b_block(from, true, b_row, b_col, columns, depth, to);
+    pack_b_as(true, from, b_row, b_col, columns, depth, to);
 }
 
 /* The depths of a block of the product. */
