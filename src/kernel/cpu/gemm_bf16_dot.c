@@ -236,10 +236,11 @@ INLINE void tile_blocks(int rows, int panels, bool fetch, const struct tile *t, 
     const int width = panels * NV;
     const uint32_t *a = (const uint32_t *)(const void *)t->a, *b = (const uint32_t *)(const void *)t->b;
     const int64_t b_panel = t->b_panel / 4;
+    struct ahead ahead = fetch ? *t->ahead : (struct ahead){0};
     for (int64_t s = t->blocks; s > 0; s--, a += A_BLOCK / 4, b += WORDS * NR) {
         __asm__("" : "+r"(acc));
         if (fetch)
-            fetch_lines(t->ahead, LINES_A_BLOCK);
+            fetch_lines(&ahead, LINES_A_BLOCK);
         vec chain[2][ROWS][2 * NV]; /* e, o */
         UNROLL
         for (int odd = 0; odd < 2; odd++) {
@@ -277,6 +278,8 @@ INLINE void tile_blocks(int rows, int panels, bool fetch, const struct tile *t, 
             }
         }
     }
+    if (fetch)
+        *t->ahead = ahead;
 }
 
 typedef void tile_fn(const struct tile *t, float *acc, int64_t row);
