@@ -333,7 +333,7 @@ static void slab_product(const acr_gemm *g, struct tile *t, int64_t j, int64_t n
          r = next_rows(g, r)) {
         pack_a(a_at(g, r.first, 0), g->a_bf16, g->a_row, g->a_col, r.end - r.first, t->blocks, block, g->scratch);
         t->a_least = least_of(g->scratch, t->blocks);
-        const struct ahead then = r.end < g->m ? a_ahead(g, r, block, t->blocks) : after;
+        const struct ahead then = FETCHES && r.end < g->m ? a_ahead(g, r, block, t->blocks) : after;
         if (r.first == 0 && !g->packed && FETCHES) {
             pack_and_multiply(g, t, j, n, block, &r, then, to_b);
             continue;
@@ -360,7 +360,7 @@ static ACR_APART void product(const acr_gemm *g)
             t.blocks = slab_blocks(g, p, &cut, block);
             end = block[t.blocks - 1].p + block[t.blocks - 1].depth;
             struct ahead after = {0};
-            if (!g->packed && (end < g->k || j + n < g->n))
+            if (FETCHES && !g->packed && (end < g->k || j + n < g->n))
                 after = end < g->k ? b_ahead(g, j, end) : b_ahead(g, j + n, 0);
             slab_product(g, &t, j, n, block, after);
             t.start = ACR_START_C;
