@@ -184,6 +184,11 @@ static struct cut cut_of(const acr_gemm *g)
     return cut;
 }
 
+static const float *b_at(const acr_gemm *g, int64_t p, int64_t j)
+{
+    return (const float *)g->b + p * g->b_row + j * g->b_col;
+}
+
 /* B as it lies, from column j and depth p on. */
 static void aim_b(const acr_gemm *g, struct tile *t, int64_t j, int64_t p)
 {
@@ -192,7 +197,7 @@ static void aim_b(const acr_gemm *g, struct tile *t, int64_t j, int64_t p)
         t->b_row = NR;
         t->b_panel = NR * g->k;
     } else {
-        t->b = (const float *)g->b + j * g->b_col + p * g->b_row;
+        t->b = b_at(g, p, j);
         t->b_row = g->b_row;
         t->b_panel = NR;
     }
@@ -244,7 +249,7 @@ static struct ahead a_ahead(const acr_gemm *g, const struct cut *cut, int64_t i,
 /* The panel of B from column j on. */
 static struct ahead b_ahead(const acr_gemm *g, int64_t j, int64_t n, int64_t p, int64_t depth)
 {
-    const float *b = (const float *)g->b + j * g->b_col + p * g->b_row;
+    const float *b = b_at(g, p, j);
     return g->b_col == 1 ? ahead_of(b, depth, g->b_row * ES, acr__min(n, NR) * ES)
                          : ahead_of(b, acr__min(n, NR), g->b_col * ES, depth * ES);
 }
@@ -265,8 +270,7 @@ static int64_t pack_and_multiply(const acr_gemm *g, const struct cut *cut, const
     for (int64_t v = 0; v < n; v += NR) {
         const int64_t left = n - v, width = acr__min(left, NR);
         float *b = to_b + v * t->k;
-        (v > 0 ? pack_fetched : pack)(NR, width, t->k, (const float *)g->b + (j + v) * g->b_col + p * g->b_row,
-                                      g->b_col, g->b_row, b);
+        (v > 0 ? pack_fetched : pack)(NR, width, t->k, b_at(g, p, j + v), g->b_col, g->b_row, b);
         *t->ahead = left > NR ? b_ahead(g, j + v + NR, left - NR, p, t->k) : a_ahead(g, cut, tiles, p, t->k);
         for (int64_t i = 0; i < tiles; i++) {
             struct tile at = first[i];
@@ -294,7 +298,7 @@ static void block(const acr_gemm *g, const struct cut *cut, struct tile *t, int6
         if (cut->fetch)
             i = pack_and_multiply(g, cut, t, j, n, p, to_b);
         else
-            acr__pack_b_f32(n, t->k, (const float *)g->b + j * g->b_col + p * g->b_row, g->b_row, g->b_col, to_b);
+            acr__pack_b_f32(n, t->k, b_at(g, p, j), g->b_row, g->b_col, to_b);
     }
     for (; i < cut->tiles; i++) {
         int64_t rows = aim_rows(g, cut, t, i, p, j, to_a);
