@@ -34,7 +34,7 @@ enum {
     SHALLOW = 256,    /* depth of a block of B that is packed */
     WIDE = 4 * NR,    /* columns that a packed row tile of A is worth */
     NARROW = 4 * NR,  /* columns to transpose at a time for a single row tile */
-    FIRST = 4,        /* row tiles that take a panel of B as soon as it is packed */
+    FIRST = 2,        /* row tiles that take a panel of B as soon as it is packed */
     /* Floats for packed rows of A: of a whole block, or of the first row tiles of one that is packed. */
     A_ROOM = (LINES == 0 || DEPTH > FIRST * SHALLOW ? DEPTH : FIRST * SHALLOW) * AS,
 };

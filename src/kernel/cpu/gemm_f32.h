@@ -14,7 +14,7 @@ enum {
     ACR__GEMM_PANEL_avx2 = 16,
     ACR__GEMM_SCRATCH_avx2 = 4 * (1024 * 8 + 114688),
     ACR__GEMM_PANEL_avx512 = 32,
-    ACR__GEMM_SCRATCH_avx512 = 4 * (1024 * 16 + 114688),
+    ACR__GEMM_SCRATCH_avx512 = 4 * (512 * 16 + 114688),
     ACR__GEMM_PANEL_neon = 16,
     ACR__GEMM_SCRATCH_neon = 4 * (512 * 8 + 114688),
 };
