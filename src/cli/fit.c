@@ -13,6 +13,7 @@
 enum {
     RESERVE = 448 * 1024, /* checkpoint, metrics and event buffers, sentences, the kernel's imprecise counters */
     STACK = 48 * 1024,    /* of a thread, what it touches */
+    UNSTEADY = 64 * 1024, /* by how much one start may need more than the one before */
     SMALL_BATCH = 64,     /* auto for networks that need no measuring */
     EVAL_BATCH = 256,
     PACKED_PARAMETERS = 16 << 20, /* of a language model that keeps packed copies */
@@ -270,19 +271,25 @@ acr_status acr__fitter_measure(acr__fitter *f, acr__fit *fit)
 }
 
 /* ---- choosing ---------------------------------------------------------------------- */
+/* The least limit in whole MiB that a start to come will not find too small either. */
+static long long mib_for(int64_t planned)
+{
+    return (long long)((planned + UNSTEADY + 1048575) / 1048576);
+}
+
 static acr_status refuse(acr__fitter *f, int64_t micro, int64_t limit)
 {
     acr__fit least;
     char have[ACR__SHORT], need[ACR__SHORT], best[64] = "";
     bool configured = f->s->cfg->memory_limit > 0;
     TRY(acr__fitter_least(f, micro ? micro : 1, &least));
-    int64_t mib = (least.planned + 1048575) / 1048576;
+    long long mib = mib_for(least.planned);
     if (micro > 1) {
         acr__fit one;
         TRY(acr__fitter_least(f, 1, &one));
-        int64_t less = (one.planned + 1048575) / 1048576;
+        long long less = mib_for(one.planned);
         if (less < mib)
-            snprintf(best, sizeof best, "; with micro_batch_size 1 --memory_limit %lldMiB", (long long)less);
+            snprintf(best, sizeof best, "; with micro_batch_size 1 --memory_limit %lldMiB", less);
     }
     acr__bytes_text(limit, have);
     acr__bytes_text(least.planned, need);
@@ -290,11 +297,11 @@ static acr_status refuse(acr__fitter *f, int64_t micro, int64_t limit)
         return acr__fail(f->s->ctx, ACR_E_LIMIT,
                          "this machine has %s for the process, and it needs %s at micro_batch_size "
                          "%lld (%lld MiB)%s; no run was begun",
-                         have, need, (long long)least.opts.micro_batch, (long long)mib, best);
+                         have, need, (long long)least.opts.micro_batch, mib, best);
     return acr__fail(f->s->ctx, ACR_E_LIMIT,
                      "memory_limit is %s, and the process needs %s at micro_batch_size %lld: "
                      "--memory_limit %lldMiB would do%s; no run was begun",
-                     have, need, (long long)least.opts.micro_batch, (long long)mib, best);
+                     have, need, (long long)least.opts.micro_batch, mib, best);
 }
 
 /* From 64 up while it gets faster, then down while it does not get slower. */

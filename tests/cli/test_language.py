@@ -143,6 +143,17 @@ def test_memory_of_a_sample(d):
         assert r["peak_rss_bytes"] <= r["planned_bytes"], r
 
 
+def test_limit_that_a_refusal_names(d):
+    """Starts differ by some pages: the limit named has room for them wherever a plan ends between two MiB."""
+    recipe = recipe_in(d, steps=1)
+    for more in range(0, 44, 2):  # 48 KiB each, a MiB in all
+        args = ("plan", recipe, "--recompute", "none", "--model.hidden_size", 128, "--model.intermediate_size", 1024 + more,
+                "--micro_batch_size", 8, "--threads", 1)
+        least = int(re.search(r"--memory_limit (\d+)MiB", refused(accrue(*args, "--memory_limit", "2MiB"), 4).err)[1])
+        planned = ok(accrue(*args, "--json", "--memory_limit", f"{least}MiB")).json["planned_bytes"]
+        assert 40 << 10 <= (least << 20) - planned <= 1120 << 10, (more, least, planned)
+
+
 def test_sample_of_a_diverged_model(d):
     """A sample is to be looked at: where the model has no finite logits there is none, and the run ends as it would."""
     recipe = recipe_in(d, steps=3)
