@@ -47,6 +47,7 @@ struct tile {
     const char *b; /* the panel's first block of this slab */
     const char *b_head;
     int64_t b_panel; /* bytes to the next panel */
+    int64_t step;    /* panels from one to the one that is taken next: panel_step */
     float *c;
     int64_t c_row;
     const float *c_next; /* the tile that comes next, fetched ahead */
@@ -176,18 +177,19 @@ INLINE void fetch_next(const struct tile *t)
 {
     for (int64_t i = 0; i < t->rows; i++)
         for (int v = 0; v < NR; v += 16)
-            __builtin_prefetch((void *)((uintptr_t)t->c_next + (uintptr_t)(i * t->c_row + v) * sizeof(float)), 1, 3);
+            fetch_to_write((uintptr_t)t->c_next + (uintptr_t)(i * t->c_row + v) * sizeof(float));
 }
 
-/* The row tile that `whole` is against `panels` panels from column j on of n. */
-INLINE void tile_at(struct tile *t, const struct tile *whole, int64_t j, int64_t n, int64_t panels)
+/* The row tile that `whole` is against `panels` panels from column j on of n; the tile
+ * of C that comes next is c_next. */
+INLINE void tile_at(struct tile *t, const struct tile *whole, int64_t j, int64_t n, int64_t panels, float *c_next)
 {
     t->columns = acr__min(n - j, panels * NR);
     t->c = whole->c + j;
     t->b = whole->b + j / NR * t->b_panel;
     t->b_head = whole->b_head + j / NR * t->b_panel;
     t->row = whole->row ? whole->row + j : NULL;
-    t->c_next = n - j > panels * NR ? t->c + panels * NR : whole->c + t->rows * t->c_row;
+    t->c_next = c_next;
     fetch_next(t);
     tile_run(t);
 }
@@ -196,9 +198,18 @@ INLINE void tile_at(struct tile *t, const struct tile *whole, int64_t j, int64_t
 static void row_tile(struct tile *t, int64_t n)
 {
     const struct tile whole = *t;
-    for (int64_t j = 0, panels; j < n; j += panels * NR) {
-        panels = t->rows <= TWO_ROWS && n - j > NR ? 2 : 1;
-        tile_at(t, &whole, j, n, panels);
+    float *const below = whole.c + t->rows * t->c_row;
+    if (t->rows <= TWO_ROWS) {
+        for (int64_t j = 0, panels; j < n; j += panels * NR) {
+            panels = n - j > NR ? 2 : 1;
+            tile_at(t, &whole, j, n, panels, n - j > panels * NR ? whole.c + j + panels * NR : below);
+        }
+    } else {
+        const int64_t panels = (n + NR - 1) / NR;
+        for (int64_t i = 0, j = 0, next; i < panels; i++, j = next) {
+            next = j + t->step < panels ? j + t->step : j + t->step - panels;
+            tile_at(t, &whole, j * NR, n, 1, i + 1 < panels ? whole.c + next * NR : below);
+        }
     }
     *t = whole;
 }
@@ -311,7 +322,7 @@ static void pack_and_multiply(const acr_gemm *g, struct tile *t, int64_t j, int6
         for (int64_t i = r->first, tiles = r->tiles; i < r->end; i += t->rows, tiles--) {
             aim_rows(g, t, r, i, tiles, j);
             struct tile at = *t;
-            tile_at(&at, t, v, n, 1);
+            tile_at(&at, t, v, n, 1, v + NR < n ? t->c + v + NR : t->c + t->rows * t->c_row);
         }
     }
 }
@@ -358,6 +369,7 @@ static ACR_APART void product(const acr_gemm *g)
         t.start = g->start;
         for (int64_t p = 0, end; p < g->k; p = end) {
             t.blocks = slab_blocks(g, p, &cut, block);
+            t.step = g->packed || g->k <= SLAB * ACR_BLOCK ? 1 : panel_step((n + NR - 1) / NR);
             end = block[t.blocks - 1].p + block[t.blocks - 1].depth;
             struct ahead after = {0};
             if (FETCHES && !g->packed && (end < g->k || j + n < g->n))

@@ -129,13 +129,16 @@ static void row_tile(struct tile *t, int64_t rows, int64_t n, const float *then)
     const float *b = t->b, *row = t->row;
     float *c = t->c;
     const int64_t two = rows <= TWO_MAX ? 2 * NR : INT64_MAX; /* columns that pay for two panels */
-    for (int64_t j = 0, panels; j < n; j += panels * NR) {
+    const int64_t all = (n + NR - 1) / NR, step = rows <= TWO_MAX ? 1 : t->step;
+    for (int64_t j = 0, next, done = 0, panels; done < all; j = next, done += panels) {
         int64_t left = n - j;
         panels = left >= two ? 2 : 1;
+        next = j + panels * step * NR;
+        next -= next < all * NR ? 0 : all * NR;
         t->c = c + j;
         t->b = b + j / NR * t->b_panel;
         t->row = row ? row + j : NULL;
-        t->c_next = left > panels * NR ? t->c + panels * NR : then;
+        t->c_next = done + panels < all ? c + next : then;
         if (panels == 2) {
             tile_two[rows](t);
         } else if (left >= NR) {
@@ -368,6 +371,7 @@ void acr__gemm_f32(const acr_gemm *g)
     struct ahead ahead = {0};
     t.c_row = g->c_row;
     t.c_next = NULL; /* a product of one tile fetches none */
+    t.step = 1;
     t.ahead = &ahead;
     t.last = v_first(V);
     if (listed_row(g, &t) || one_tile(g, &t))
@@ -380,6 +384,7 @@ void acr__gemm_f32(const acr_gemm *g)
             int64_t p = part_at(g->k, slabs, s);
             t.k = part_at(g->k, slabs, s + 1) - p;
             t.start = s == 0 ? g->start : ACR_START_C;
+            t.step = cut.lies || slabs == 1 ? 1 : panel_step((n + NR - 1) / NR);
             block(g, &cut, &t, j, n, p);
         }
     }

@@ -19,6 +19,7 @@ struct tile {
     const float *b;
     int64_t b_row;   /* from one depth to the next */
     int64_t b_panel; /* from one panel to the next, where the tile has several */
+    int64_t step;    /* panels from one to the one that is taken next: panel_step */
     float *c;
     int64_t c_row;
     const float *c_next; /* the tile that comes next, fetched ahead */
@@ -63,7 +64,7 @@ INLINE void fetch_c(int width, const float **c, int64_t c_row, int *rows)
         return;
     UNROLL
     for (int v = 0; v < width; v += 16 / V)
-        fetch_ahead(*c, v * V);
+        fetch_to_write((uintptr_t)*c + (uintptr_t)(v * V) * sizeof(float));
     *c += c_row;
     --*rows;
 }

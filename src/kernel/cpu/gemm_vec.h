@@ -236,4 +236,7 @@ INLINE void fetch_bytes_ahead(const void *p, int64_t bytes)
     __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)bytes), 0, 3);
 }
 
+/* The same of what will be written: it is taken from who has it, once. */
+INLINE void fetch_to_write(uintptr_t p) { __builtin_prefetch((const void *)p, 1, 3); }
+
 #endif
