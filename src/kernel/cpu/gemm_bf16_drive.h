@@ -194,6 +194,12 @@ INLINE void tile_at(struct tile *t, const struct tile *whole, int64_t j, int64_t
     tile_run(t);
 }
 
+/* The panel of `panels` that is taken after panel j. */
+INLINE int64_t next_panel(const struct tile *t, int64_t j, int64_t panels)
+{
+    return j + t->step < panels ? j + t->step : j + t->step - panels;
+}
+
 /* The row tile t against all n columns of the block of B. */
 static void row_tile(struct tile *t, int64_t n)
 {
@@ -207,7 +213,7 @@ static void row_tile(struct tile *t, int64_t n)
     } else {
         const int64_t panels = (n + NR - 1) / NR;
         for (int64_t i = 0, j = 0, next; i < panels; i++, j = next) {
-            next = j + t->step < panels ? j + t->step : j + t->step - panels;
+            next = next_panel(t, j, panels);
             tile_at(t, &whole, j * NR, n, 1, i + 1 < panels ? whole.c + next * NR : below);
         }
     }
@@ -315,14 +321,17 @@ static void aim_rows(const acr_gemm *g, struct tile *t, const struct rows *r, in
 static void pack_and_multiply(const acr_gemm *g, struct tile *t, int64_t j, int64_t n, const struct block *block,
                               const struct rows *r, struct ahead after, char *to)
 {
-    for (int64_t v = 0; v < n; v += NR) {
+    const int64_t panels = (n + NR - 1) / NR;
+    for (int64_t k = 0, v = 0, next; k < panels; k++, v = next) {
+        const bool last = k + 1 == panels;
+        next = next_panel(t, v / NR, panels) * NR;
         pack_panels(acr__min(n - v, NR), block, t->blocks, b_at(g, 0, j + v), g->b_bf16, g->b_row, g->b_col,
                     to + v / NR * t->b_panel);
-        *t->ahead = v + NR < n ? b_ahead(g, j + v + NR, block[0].p) : after;
+        *t->ahead = last ? after : b_ahead(g, j + next, block[0].p);
         for (int64_t i = r->first, tiles = r->tiles; i < r->end; i += t->rows, tiles--) {
             aim_rows(g, t, r, i, tiles, j);
             struct tile at = *t;
-            tile_at(&at, t, v, n, 1, v + NR < n ? t->c + v + NR : t->c + t->rows * t->c_row);
+            tile_at(&at, t, v, n, 1, last ? t->c + t->rows * t->c_row : t->c + next);
         }
     }
 }
@@ -362,6 +371,9 @@ static ACR_APART void product(const acr_gemm *g)
     struct ahead ahead = {0};
     struct tile t = {.c_row = g->c_row, .ahead = &ahead};
     const int64_t most = g->packed ? g->m <= ROWS ? g->n : STREAMED : COLUMNS;
+    /* C is taken up again and again; with two slabs and some blocks of columns ascending
+     * panels are faster all the same. */
+    const bool again = !g->packed && g->k > (g->n > COLUMNS ? 2 : 1) * SLAB * ACR_BLOCK;
     for (int64_t j = 0, n; j < g->n; j += n) {
         n = acr__min(g->n - j, most);
         int64_t cut = 0;
@@ -369,7 +381,7 @@ static ACR_APART void product(const acr_gemm *g)
         t.start = g->start;
         for (int64_t p = 0, end; p < g->k; p = end) {
             t.blocks = slab_blocks(g, p, &cut, block);
-            t.step = g->packed || g->k <= SLAB * ACR_BLOCK ? 1 : panel_step((n + NR - 1) / NR);
+            t.step = again ? panel_step((n + NR - 1) / NR) : 1;
             end = block[t.blocks - 1].p + block[t.blocks - 1].depth;
             struct ahead after = {0};
             if (FETCHES && !g->packed && (end < g->k || j + n < g->n))
