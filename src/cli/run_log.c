@@ -95,6 +95,13 @@ static acr_status print_held(acr__run_log *l)
     return ACR_OK;
 }
 
+/* Whole numbers where they tell enough: a large model may take seconds for a sample. */
+static double per_second(int64_t count, double seconds)
+{
+    double rate = seconds > 0 ? (double)count / seconds : NAN;
+    return rate < 100 ? floor(rate * 1000) / 1000 : floor(rate);
+}
+
 acr_status acr__run_log_line(acr__run_log *l, const acr_report *r)
 {
     acr__run_state *s = l->state;
@@ -114,10 +121,10 @@ acr_status acr__run_log_line(acr__run_log *l, const acr_report *r)
         whole("samples", s->samples_since),
         whole("micro_batches", s->micro_since),
         whole("skipped", s->skipped_since),
-        real("samples_per_second", passed > 0 ? floor((double)l->timed_samples / passed) : NAN),
+        real("samples_per_second", per_second(l->timed_samples, passed)),
         whole("peak_rss_bytes", l->peak),
         whole("tokens", s->rows_since),
-        real("tokens_per_second", passed > 0 ? floor((double)l->timed_rows / passed) : NAN),
+        real("tokens_per_second", per_second(l->timed_rows, passed)),
     }};
     s->updates_since = s->samples_since = s->micro_since = s->skipped_since = s->rows_since = 0;
     s->loss_since = s->weight_since = 0;
