@@ -32,13 +32,13 @@ static inline struct ahead ahead_of(const void *p, int64_t rows, int64_t row, in
 }
 
 /* In what order a row tile takes the panels of a block that is multiplied several times
- * over one C: each time so many on, round and round. In ascending order processors guess
- * how C goes on and fetch the lines past the block, a dozen of them. Those are another
- * thread's, who then waits to write them: 15 to 20% of such a product where the two do not
- * share an L3. */
+ * over one C: each time so many on, round and round, if PANEL_STEP says so. In ascending
+ * order processors guess how C goes on and fetch the lines past the block, a dozen of
+ * them. Those are another thread's, who then waits to write them: 15 to 20% of such a
+ * product where the two do not share an L3. */
 static inline int64_t panel_step(int64_t panels)
 {
-    for (int64_t step = 10 * LINE / (NR * (int64_t)sizeof(float)); step > 1; step--) {
+    for (int64_t step = PANEL_STEP; step > 1; step--) {
         int64_t a = panels, b = step;
         while (b > 0) {
             const int64_t rest = a % b;

@@ -30,7 +30,8 @@
  * what is packed next, that a tile fetches beside DEPTHS depths; 0 leaves it to the
  * packing. COPY_A: whether known strides of A pay for copying rows that could be read
  * where they lie past a B that is packed already; with 28 multiply-adds a depth,
- * instructions are not what is short. */
+ * instructions are not what is short. PANEL_STEP: panels from one to the one that a tile
+ * takes next (panel_step); 0, which is in order, where more was not seen to pay. */
 #if defined(ACR_ISA_AVX512)
 
 #include <immintrin.h>
@@ -38,7 +39,7 @@ enum { V = 16, NV = 2, MR = 14, AS = 16, DEPTH = 512, BLOCK = 114688, STREAM = 1
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #define ROWS_TWO(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define WIDTHS(X) X(1) X(2)
-enum { DEPTHS = 2, FETCH_PACKED = 1, LINES = 2, COPY_A = 0 };
+enum { DEPTHS = 2, FETCH_PACKED = 1, LINES = 2, COPY_A = 0, PANEL_STEP = 5 };
 
 typedef __m512 vec;
 typedef __mmask16 vmask;
@@ -101,7 +102,7 @@ enum { V = 8, NV = 2, MR = 6, AS = 8, DEPTH = 1024, BLOCK = 114688, STREAM = 1 <
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
 #define WIDTHS(X) X(1) X(2)
-enum { DEPTHS = 3, FETCH_PACKED = 0, LINES = 0, COPY_A = 1 };
+enum { DEPTHS = 3, FETCH_PACKED = 0, LINES = 0, COPY_A = 1, PANEL_STEP = 0 };
 
 typedef __m256 vec;
 typedef struct vmask {
@@ -165,7 +166,7 @@ enum { V = 4, NV = 4, MR = 6, AS = 8, DEPTH = 512, BLOCK = 114688, STREAM = 1 <<
 #define ROWS_ALL(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define ROWS_TWO(X) X(1) X(2) X(3)
 #define WIDTHS(X) X(1) X(2) X(3) X(4)
-enum { DEPTHS = 2, FETCH_PACKED = 1, LINES = 0, COPY_A = 1 };
+enum { DEPTHS = 2, FETCH_PACKED = 1, LINES = 0, COPY_A = 1, PANEL_STEP = 0 };
 
 typedef float32x4_t vec;
 typedef int vmask;
