@@ -51,6 +51,14 @@ static inline int64_t panel_step(int64_t panels)
     return 1;
 }
 
+static inline int64_t panels_of(int64_t n) { return (n + NR - 1) / NR; }
+
+/* The panel of `panels` that is taken after panel j. */
+INLINE int64_t next_panel(int64_t j, int64_t step, int64_t panels)
+{
+    return j + step < panels ? j + step : j + step - panels;
+}
+
 INLINE void fetch_lines(struct ahead *x, int lines)
 {
     for (int i = 0; i < lines; i++) {

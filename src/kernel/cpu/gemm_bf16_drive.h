@@ -143,7 +143,7 @@ static void pack_panels(int64_t n, const struct block *block, int64_t blocks, co
     }
 }
 
-size_t ISA_NAME(packed_bf16)(int64_t n, int64_t k) { return (size_t)((n + NR - 1) / NR * panel_bytes(blocks_of(k))); }
+size_t ISA_NAME(packed_bf16)(int64_t n, int64_t k) { return (size_t)(panels_of(n) * panel_bytes(blocks_of(k))); }
 
 void ISA_NAME(pack_b_bf16)(int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col, bool b_bf16, void *out)
 {
@@ -177,7 +177,7 @@ INLINE void fetch_next(const struct tile *t)
 {
     for (int64_t i = 0; i < t->rows; i++)
         for (int v = 0; v < NR; v += 16)
-            fetch_to_write((uintptr_t)t->c_next + (uintptr_t)(i * t->c_row + v) * sizeof(float));
+            fetch_to_write(t->c_next, (i * t->c_row + v) * (int64_t)sizeof(float));
 }
 
 /* The row tile that `whole` is against `panels` panels from column j on of n; the tile
@@ -194,28 +194,16 @@ INLINE void tile_at(struct tile *t, const struct tile *whole, int64_t j, int64_t
     tile_run(t);
 }
 
-/* The panel of `panels` that is taken after panel j. */
-INLINE int64_t next_panel(const struct tile *t, int64_t j, int64_t panels)
-{
-    return j + t->step < panels ? j + t->step : j + t->step - panels;
-}
-
 /* The row tile t against all n columns of the block of B. */
 static void row_tile(struct tile *t, int64_t n)
 {
     const struct tile whole = *t;
-    float *const below = whole.c + t->rows * t->c_row;
-    if (t->rows <= TWO_ROWS) {
-        for (int64_t j = 0, panels; j < n; j += panels * NR) {
-            panels = n - j > NR ? 2 : 1;
-            tile_at(t, &whole, j, n, panels, n - j > panels * NR ? whole.c + j + panels * NR : below);
-        }
-    } else {
-        const int64_t panels = (n + NR - 1) / NR;
-        for (int64_t i = 0, j = 0, next; i < panels; i++, j = next) {
-            next = next_panel(t, j, panels);
-            tile_at(t, &whole, j * NR, n, 1, i + 1 < panels ? whole.c + next * NR : below);
-        }
+    const bool pairs = t->rows <= TWO_ROWS;
+    const int64_t all = panels_of(n);
+    for (int64_t j = 0, next, done = 0, panels; done < all; j = next, done += panels) {
+        panels = pairs && all - j > 1 ? 2 : 1;
+        next = next_panel(j, pairs ? panels : t->step, all);
+        tile_at(t, &whole, j * NR, n, panels, whole.c + (done + panels < all ? next * NR : t->rows * t->c_row));
     }
     *t = whole;
 }
@@ -321,10 +309,10 @@ static void aim_rows(const acr_gemm *g, struct tile *t, const struct rows *r, in
 static void pack_and_multiply(const acr_gemm *g, struct tile *t, int64_t j, int64_t n, const struct block *block,
                               const struct rows *r, struct ahead after, char *to)
 {
-    const int64_t panels = (n + NR - 1) / NR;
+    const int64_t panels = panels_of(n);
     for (int64_t k = 0, v = 0, next; k < panels; k++, v = next) {
         const bool last = k + 1 == panels;
-        next = next_panel(t, v / NR, panels) * NR;
+        next = next_panel(v / NR, t->step, panels) * NR;
         pack_panels(acr__min(n - v, NR), block, t->blocks, b_at(g, 0, j + v), g->b_bf16, g->b_row, g->b_col,
                     to + v / NR * t->b_panel);
         *t->ahead = last ? after : b_ahead(g, j + next, block[0].p);
@@ -376,12 +364,12 @@ static ACR_APART void product(const acr_gemm *g)
     const bool again = !g->packed && g->k > (g->n > COLUMNS ? 2 : 1) * SLAB * ACR_BLOCK;
     for (int64_t j = 0, n; j < g->n; j += n) {
         n = acr__min(g->n - j, most);
+        t.step = again ? panel_step(panels_of(n)) : 1;
         int64_t cut = 0;
         struct block block[SLAB];
         t.start = g->start;
         for (int64_t p = 0, end; p < g->k; p = end) {
             t.blocks = slab_blocks(g, p, &cut, block);
-            t.step = again ? panel_step((n + NR - 1) / NR) : 1;
             end = block[t.blocks - 1].p + block[t.blocks - 1].depth;
             struct ahead after = {0};
             if (FETCHES && !g->packed && (end < g->k || j + n < g->n))

@@ -129,12 +129,11 @@ static void row_tile(struct tile *t, int64_t rows, int64_t n, const float *then)
     const float *b = t->b, *row = t->row;
     float *c = t->c;
     const int64_t two = rows <= TWO_MAX ? 2 * NR : INT64_MAX; /* columns that pay for two panels */
-    const int64_t all = (n + NR - 1) / NR, step = rows <= TWO_MAX ? 1 : t->step;
+    const int64_t all = panels_of(n);
     for (int64_t j = 0, next, done = 0, panels; done < all; j = next, done += panels) {
         int64_t left = n - j;
         panels = left >= two ? 2 : 1;
-        next = j + panels * step * NR;
-        next -= next < all * NR ? 0 : all * NR;
+        next = next_panel(j / NR, rows <= TWO_MAX ? panels : t->step, all) * NR;
         t->c = c + j;
         t->b = b + j / NR * t->b_panel;
         t->row = row ? row + j : NULL;
@@ -380,11 +379,11 @@ void acr__gemm_f32(const acr_gemm *g)
     int64_t slabs = parts_of(g->k, cut.depth);
     for (int64_t j = 0, n; j < g->n; j += n) {
         n = acr__min(g->n - j, cut.columns);
+        t.step = cut.lies || slabs == 1 ? 1 : panel_step(panels_of(n));
         for (int64_t s = 0; s < slabs; s++) {
             int64_t p = part_at(g->k, slabs, s);
             t.k = part_at(g->k, slabs, s + 1) - p;
             t.start = s == 0 ? g->start : ACR_START_C;
-            t.step = cut.lies || slabs == 1 ? 1 : panel_step((n + NR - 1) / NR);
             block(g, &cut, &t, j, n, p);
         }
     }

@@ -64,7 +64,7 @@ INLINE void fetch_c(int width, const float **c, int64_t c_row, int *rows)
         return;
     UNROLL
     for (int v = 0; v < width; v += 16 / V)
-        fetch_to_write((uintptr_t)*c + (uintptr_t)(v * V) * sizeof(float));
+        fetch_to_write(*c, v * V * (int64_t)sizeof(float));
     *c += c_row;
     --*rows;
 }

@@ -238,6 +238,9 @@ INLINE void fetch_bytes_ahead(const void *p, int64_t bytes)
 }
 
 /* The same of what will be written: it is taken from who has it, once. */
-INLINE void fetch_to_write(uintptr_t p) { __builtin_prefetch((const void *)p, 1, 3); }
+INLINE void fetch_to_write(const void *p, int64_t bytes)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)bytes), 1, 3);
+}
 
 #endif
